@@ -1,0 +1,114 @@
+//! SIGTERM and SIGINT ask a worker to finish: no new connections, the requests in flight to their end, exit 0.
+//!
+//! No system call per request is spent on it. A readiness loop watches [`wake`]; a blocking call is interrupted
+//! (EINTR, the handler is installed without SA_RESTART). A signal that comes between the look at [`requested`] and
+//! the blocking call would be missed, so the first one starts a timer that repeats it until the process has gone.
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::thread::JoinHandleExt;
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
+use std::thread::JoinHandle;
+
+static REQUESTED: AtomicBool = AtomicBool::new(false);
+static WAKE: OnceLock<OwnedFd> = OnceLock::new();
+/// The pipe's other end, as the signal handler needs it: a plain number.
+static WAKE_WRITER: AtomicI32 = AtomicI32::new(-1);
+/// The timer's id, which is a pointer in C's eyes.
+static REPEAT: AtomicPtr<libc::c_void> = AtomicPtr::new(ptr::null_mut());
+
+/// How often the signal is repeated.
+const REPEAT_NANOSECONDS: libc::c_long = 20_000_000;
+
+/// Whether the worker was asked to finish.
+#[inline]
+pub fn requested() -> bool {
+    REQUESTED.load(Ordering::Relaxed)
+}
+
+/// A descriptor that turns readable, and stays so, when the worker is asked to finish.
+///
+/// # Panics
+///
+/// In a process that is no worker: [`crate::run`] prepares it before it calls `serve`.
+pub fn wake() -> BorrowedFd<'static> {
+    use std::os::fd::AsFd;
+
+    WAKE.get().expect("run() installs the drain before it calls serve()").as_fd()
+}
+
+/// Interrupts the call that `thread` blocks in, if it does, so that it looks at [`requested`]. It may have to be
+/// said again: the thread may have looked just before.
+pub fn interrupt<T>(thread: &JoinHandle<T>) {
+    // SAFETY: the handle is not joined, so the id is that of a thread which pthread_kill knows, ended or not; the
+    // signal has a handler (`install`), so it kills nothing.
+    unsafe { libc::pthread_kill(thread.as_pthread_t(), libc::SIGTERM) };
+}
+
+/// Prepares this process, once, after the last fork: a timer is not inherited.
+pub(crate) fn install() -> io::Result<()> {
+    use rustix::pipe::{PipeFlags, pipe_with};
+
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+    WAKE_WRITER.store(writer.as_raw_fd(), Ordering::Relaxed);
+    mem::forget(writer); // open as long as the process, for the signal handler
+    WAKE.set(reader).map_err(|_| io::Error::other("the drain is installed already"))?;
+
+    // SAFETY: sigevent is plain data, for which zeroes are a value.
+    let mut event: libc::sigevent = unsafe { mem::zeroed() };
+    event.sigev_notify = libc::SIGEV_SIGNAL;
+    event.sigev_signo = libc::SIGTERM;
+    let mut timer: libc::timer_t = ptr::null_mut();
+    // SAFETY: both pointers are to live values of the right type; the kernel keeps neither.
+    check(unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &mut event, &mut timer) })?;
+    REPEAT.store(timer, Ordering::Relaxed);
+
+    // SAFETY: sigaction is plain data, for which zeroes are a value: no flags, an empty mask.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    action.sa_sigaction = on_signal as *const () as libc::sighandler_t;
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        // SAFETY: `on_signal` calls only what is async-signal-safe; the old action is not asked for.
+        check(unsafe { libc::sigaction(signal, &action, ptr::null_mut()) })?;
+    }
+    unblock_signals()
+}
+
+extern "C" fn on_signal(_: libc::c_int) {
+    if REQUESTED.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    // SAFETY: errno is this thread's own; the interrupted code must find it as it left it.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: __errno_location returns a pointer that is valid for the thread's life.
+    let saved = unsafe { *errno };
+
+    let byte = [0_u8];
+    // SAFETY: write(2) is async-signal-safe and reads one byte of a live array. A full pipe is as readable as wanted.
+    unsafe { libc::write(WAKE_WRITER.load(Ordering::Relaxed), byte.as_ptr().cast(), 1) };
+
+    let interval = libc::timespec { tv_sec: 0, tv_nsec: REPEAT_NANOSECONDS };
+    let repeat = libc::itimerspec { it_interval: interval, it_value: interval };
+    // SAFETY: timer_settime(2) is async-signal-safe; the timer was created before this handler was installed.
+    unsafe { libc::timer_settime(REPEAT.load(Ordering::Relaxed), 0, &repeat, ptr::null_mut()) };
+
+    // SAFETY: as above.
+    unsafe { *errno = saved };
+}
+
+/// The supervisor blocks the signals it waits for, and a forked worker inherits that.
+fn unblock_signals() -> io::Result<()> {
+    // SAFETY: sigset_t is plain data; sigemptyset gives it its value.
+    let mut none: libc::sigset_t = unsafe { mem::zeroed() };
+    // SAFETY: the pointer is to a live sigset_t.
+    check(unsafe { libc::sigemptyset(&mut none) })?;
+    // SAFETY: as above; the old mask is not asked for.
+    check(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &none, ptr::null_mut()) })
+}
+
+/// The C convention: -1 says that errno does.
+pub(crate) fn check(result: libc::c_int) -> io::Result<()> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

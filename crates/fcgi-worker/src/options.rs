@@ -1,0 +1,238 @@
+//! The command line, the same for every worker.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser};
+use fcgi_proto::Limits;
+
+use crate::listener::{self, Address, ListenError, Listener};
+use crate::{Capacity, Config, Held};
+
+/// A FastCGI responder.
+///
+/// Without --listen it serves the listening socket on fd 0, as FastCGI spawners (lighttpd, spawn-fcgi) give it.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+pub(crate) struct Options {
+    /// Listen on unix:PATH or tcp:HOST:PORT [default: the socket on fd 0]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<Address>,
+
+    /// Permissions of the socket file, in octal: who may connect
+    #[arg(long, value_name = "MODE", default_value = "660", value_parser = octal)]
+    socket_mode: u32,
+
+    /// Worker processes on the one listener, replaced when they die [default: the cores; 1 on fd 0]
+    #[arg(long, value_name = "N")]
+    processes: Option<NonZeroUsize>,
+
+    /// Threads of one process that serve requests, where the model has threads
+    #[arg(long, value_name = "T")]
+    threads: Option<NonZeroUsize>,
+
+    /// Connections that one process holds at a time, where the model holds many
+    #[arg(long, value_name = "N", default_value_t = NonZeroUsize::new(16_384).unwrap())]
+    connections: NonZeroUsize,
+
+    /// Requests in flight on one connection; beyond: 503
+    #[arg(long, value_name = "N", default_value_t = NonZeroUsize::new(Limits::default().requests).unwrap())]
+    requests: NonZeroUsize,
+
+    /// Bytes of one request's parameters; beyond: 431
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().params_bytes, value_parser = bytes)]
+    max_params: usize,
+
+    /// Bytes of one request's body; beyond: 413
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body_bytes, value_parser = bytes)]
+    max_body: usize,
+
+    /// Bytes that all requests of one connection hold; beyond: 503
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().connection_bytes, value_parser = bytes)]
+    max_held: usize,
+
+    /// Bytes of unsent output at which a connection waits for its peer to read
+    #[arg(long, value_name = "BYTES", default_value_t = 256 << 10, value_parser = bytes)]
+    max_output: usize,
+
+    /// Milliseconds that each process takes to start, like an application that loads itself first
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    startup_ms: u64,
+
+    /// Milliseconds that a drain may take before the workers left are killed
+    #[arg(long, value_name = "MS", default_value_t = 10_000)]
+    grace_ms: u64,
+
+    /// Let a request for /crash abort the process it reaches
+    #[arg(long)]
+    pub(crate) allow_crash: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  NAME --listen unix:/run/app.sock --processes 4
+  NAME --listen tcp:127.0.0.1:9000
+  spawn-fcgi -n -s /run/app.sock -- NAME
+
+Signals: SIGTERM and SIGINT finish the requests in flight, then exit with 0; a second one does not wait.
+Paths served: /hello /cpu?us=N /wait?ms=N /echo /bytes?n=N /stream?chunks=N&ms=M /params /status?code=N /exit?status=N";
+
+/// Reads the command line. `Err` is the exit code where there is nothing to serve: after --help, or after one line
+/// about a word that is off.
+pub(crate) fn parse(name: &'static str, capacity: Capacity) -> Result<Options, ExitCode> {
+    parse_from(name, capacity, std::env::args_os()).map_err(|error| {
+        if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        // clap's first line says what is wrong; the rest is what --help says better.
+        let message = error.to_string();
+        let line = message.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let _ = writeln!(std::io::stderr(), "{name}: {line} (see {name} --help)");
+        ExitCode::from(2)
+    })
+}
+
+fn parse_from(
+    name: &'static str,
+    capacity: Capacity,
+    words: impl IntoIterator<Item = OsString>,
+) -> Result<Options, clap::Error> {
+    let mut command = Options::command().name(name).after_help(EXAMPLES.replace("NAME", name));
+    let options = Options::from_arg_matches(&command.try_get_matches_from_mut(words)?)?;
+    if options.threads.is_some() && capacity.threads.is_none() {
+        return Err(command.error(ErrorKind::UnknownArgument, format!("{name} has no threads to set")));
+    }
+    Ok(options)
+}
+
+impl Options {
+    pub(crate) fn listener(&self) -> Result<Listener, ListenError> {
+        match &self.listen {
+            Some(address) => listener::bind(address, self.socket_mode),
+            None => listener::inherited(),
+        }
+    }
+
+    /// On fd 0 the spawner looks after the process, unless a pool was asked for.
+    pub(crate) fn is_supervised(&self) -> bool {
+        self.listen.is_some() || self.processes.is_some()
+    }
+
+    pub(crate) fn process_count(&self) -> usize {
+        match (self.processes, &self.listen) {
+            (Some(count), _) => count.get(),
+            (None, None) => 1,
+            (None, Some(_)) => thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        }
+    }
+
+    pub(crate) fn startup(&self) -> Duration {
+        Duration::from_millis(self.startup_ms)
+    }
+
+    pub(crate) fn grace(&self) -> Duration {
+        Duration::from_millis(self.grace_ms)
+    }
+
+    pub(crate) fn config(&self, capacity: Capacity) -> Config {
+        let threads = self.threads.map(NonZeroUsize::get).or(capacity.threads).unwrap_or(1);
+        let connections = match capacity.connections {
+            Held::One => 1,
+            Held::OnePerThread => threads,
+            Held::Many => self.connections.get(),
+        };
+        let requests_per_connection = if capacity.multiplexes { self.requests.get() } else { 1 };
+        // A multiplexing model with threads has one for each request.
+        let requests = match (capacity.multiplexes, capacity.threads) {
+            (true, Some(_)) => threads,
+            _ => connections.saturating_mul(requests_per_connection),
+        };
+        let processes = self.process_count();
+        Config {
+            limits: Limits {
+                params_bytes: self.max_params,
+                body_bytes: self.max_body,
+                connection_bytes: self.max_held,
+                requests: requests_per_connection,
+            },
+            capacity: fcgi_proto::Capacity {
+                connections: connections.saturating_mul(processes),
+                requests: requests.saturating_mul(processes),
+                multiplexes: capacity.multiplexes,
+            },
+            connections,
+            threads,
+            output_bytes: self.max_output,
+        }
+    }
+}
+
+fn octal(text: &str) -> Result<u32, String> {
+    u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|mode| *mode <= 0o777)
+        .ok_or_else(|| "a mode looks like 660".to_owned())
+}
+
+fn bytes(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|bytes| (1..=1 << 30).contains(bytes))
+        .ok_or_else(|| "a number of bytes from 1 to 1073741824 is needed".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THREADED: Capacity = Capacity {
+        connections: Held::OnePerThread,
+        threads: Some(8),
+        multiplexes: false,
+        sees_aborts: false,
+    };
+    const LOOP: Capacity =
+        Capacity { connections: Held::Many, threads: None, multiplexes: true, sees_aborts: true };
+
+    fn config(capacity: Capacity, words: &str) -> Config {
+        let words = std::iter::once("worker").chain(words.split_whitespace()).map(OsString::from);
+        parse_from("worker", capacity, words).unwrap().config(capacity)
+    }
+
+    #[test]
+    fn a_pool_announces_what_all_its_processes_hold() {
+        let config = config(THREADED, "--listen unix:/x --processes 3 --threads 5");
+        assert_eq!(
+            config.capacity,
+            fcgi_proto::Capacity { connections: 15, requests: 15, multiplexes: false }
+        );
+        assert_eq!(config.limits.requests, 1);
+    }
+
+    #[test]
+    fn a_multiplexing_model_announces_connections_times_requests() {
+        let config = config(LOOP, "--listen unix:/x --processes 2 --connections 10 --requests 7");
+        assert_eq!(
+            config.capacity,
+            fcgi_proto::Capacity { connections: 20, requests: 140, multiplexes: true }
+        );
+    }
+
+    #[test]
+    fn threads_are_refused_where_the_model_has_none() {
+        let words = ["worker", "--threads", "2"].map(OsString::from);
+        assert!(parse_from("worker", LOOP, words).is_err());
+    }
+
+    #[test]
+    fn zero_processes_are_refused() {
+        let words = ["worker", "--processes", "0"].map(OsString::from);
+        assert!(parse_from("worker", LOOP, words).is_err());
+    }
+}

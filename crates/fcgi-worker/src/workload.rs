@@ -1,0 +1,290 @@
+//! The application that every strategy serves, chosen by the request's path.
+//!
+//! | path | what it costs and answers |
+//! |---|---|
+//! | `/hello` | nothing; one line |
+//! | `/cpu?us=N` | N microseconds of CPU time |
+//! | `/wait?ms=N` | N milliseconds of waiting |
+//! | `/echo` | the request's body |
+//! | `/bytes?n=N` | N bytes |
+//! | `/stream?chunks=N&ms=M` | a line, a wait of M milliseconds, a line, ... N lines |
+//! | `/params` | the parameters, sorted, a line each |
+//! | `/status?code=N` | that HTTP status |
+//! | `/exit?status=N` | that application status in END_REQUEST |
+//! | `/crash` | the process aborts, where it was started with --allow-crash |
+
+use std::borrow::Cow;
+use std::hint;
+use std::io::Write;
+use std::mem;
+use std::time::Duration;
+
+use fcgi_proto::{AppStatus, Params, Request, Stdout};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::handler::{Handler, Step};
+
+/// The handler behind all the paths.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Workload {
+    /// Whether `/crash` may abort the process.
+    pub allow_crash: bool,
+}
+
+/// Where a request has got to.
+#[derive(Clone, Copy, Debug)]
+pub struct Job {
+    route: Route,
+    /// Whether the response has begun: its head is written, or its wait is over.
+    begun: bool,
+    /// Bytes or chunks written.
+    done: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    Hello,
+    Cpu { microseconds: u64 },
+    Wait { milliseconds: u64 },
+    Echo,
+    Bytes { count: u64 },
+    Stream { chunks: u64, milliseconds: u64 },
+    Params,
+    Status { code: u64 },
+    Exit { status: u32 },
+    Crash,
+    NotFound,
+}
+
+/// The longest wait or burn of one request, in seconds: a query is a stranger's, too.
+const LONGEST_SECONDS: u64 = 60;
+
+impl Handler for Workload {
+    type Job = Job;
+
+    fn start(&self, request: &Request) -> Job {
+        Job { route: route(request.params()), begun: false, done: 0 }
+    }
+
+    fn step(&self, request: &Request, job: &mut Job, stdout: &mut Stdout<'_>) -> Step {
+        let begins = !mem::replace(&mut job.begun, true);
+        match job.route {
+            Route::Hello => {
+                stdout.write(b"Content-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, world\n");
+            }
+            Route::Cpu { microseconds } => {
+                burn(microseconds);
+                text(stdout, format_args!("burned {microseconds} us\n"));
+            }
+            Route::Wait { milliseconds } => {
+                if begins {
+                    return Step::Wait(Duration::from_millis(milliseconds));
+                }
+                text(stdout, format_args!("waited {milliseconds} ms\n"));
+            }
+            Route::Echo => {
+                let body = request.body();
+                if begins {
+                    let content_type =
+                        request.params().value(b"CONTENT_TYPE").filter(|value| !value.is_empty());
+                    stdout.write(b"Content-Type: ");
+                    stdout.write(content_type.unwrap_or(b"application/octet-stream"));
+                    head_end(stdout, body.len() as u64);
+                }
+                job.done += stdout.write_some(&body[job.done as usize..]) as u64;
+                if job.done < body.len() as u64 {
+                    return Step::Flush;
+                }
+            }
+            Route::Bytes { count } => {
+                if begins {
+                    stdout.write(b"Content-Type: application/octet-stream");
+                    head_end(stdout, count);
+                }
+                while job.done < count {
+                    let offset = job.done as usize % ALPHABET.len();
+                    let wanted = (count - job.done).min((PATTERN.len() - offset) as u64) as usize;
+                    let written = stdout.write_some(&PATTERN[offset..][..wanted]);
+                    if written == 0 {
+                        return Step::Flush;
+                    }
+                    job.done += written as u64;
+                }
+            }
+            Route::Stream { chunks, milliseconds } => {
+                if begins {
+                    stdout.write(b"Content-Type: text/plain\r\n\r\n");
+                }
+                while job.done < chunks {
+                    print(stdout, format_args!("chunk {}\n", job.done));
+                    job.done += 1;
+                    if job.done < chunks && milliseconds > 0 {
+                        return Step::Wait(Duration::from_millis(milliseconds));
+                    }
+                    if stdout.room() == 0 {
+                        return Step::Flush;
+                    }
+                }
+            }
+            Route::Params => return params(request, job, begins, stdout),
+            Route::Status { code } => {
+                print(stdout, format_args!("Status: {code} {}\r\n", reason(code)));
+                match code {
+                    // These have no content (RFC 9110).
+                    204 | 304 => stdout.write(b"\r\n"),
+                    _ => text(stdout, format_args!("status {code}\n")),
+                }
+            }
+            Route::Exit { status } => {
+                text(stdout, format_args!("exit {status}\n"));
+                return Step::Done(AppStatus(status));
+            }
+            Route::Crash if self.allow_crash => std::process::abort(),
+            Route::Crash => {
+                stdout.write(b"Status: 403 Forbidden\r\n");
+                text(stdout, format_args!("started without --allow-crash\n"));
+            }
+            Route::NotFound => {
+                stdout.write(b"Status: 404 Not Found\r\n");
+                text(stdout, format_args!("not found\n"));
+            }
+        }
+        Step::Done(AppStatus::SUCCESS)
+    }
+}
+
+fn route(params: &Params) -> Route {
+    let (path, query) = path_and_query(params);
+    let number = |name| value(query, name);
+    let milliseconds = || number("ms").unwrap_or(0).min(LONGEST_SECONDS * 1_000);
+    match &*path {
+        b"/hello" => Route::Hello,
+        b"/cpu" => Route::Cpu { microseconds: number("us").unwrap_or(0).min(LONGEST_SECONDS * 1_000_000) },
+        b"/wait" => Route::Wait { milliseconds: milliseconds() },
+        b"/echo" => Route::Echo,
+        b"/bytes" => Route::Bytes { count: number("n").unwrap_or(0) },
+        b"/stream" => Route::Stream { chunks: number("chunks").unwrap_or(1), milliseconds: milliseconds() },
+        b"/params" => Route::Params,
+        b"/status" => match number("code") {
+            Some(code @ 200..=599) => Route::Status { code },
+            _ => Route::Status { code: 400 },
+        },
+        b"/exit" => Route::Exit { status: number("status").and_then(|n| u32::try_from(n).ok()).unwrap_or(0) },
+        b"/crash" => Route::Crash,
+        _ => Route::NotFound,
+    }
+}
+
+/// SCRIPT_NAME + PATH_INFO, or REQUEST_URI where both are missing: front ends cut the path in different places.
+fn path_and_query(params: &Params) -> (Cow<'_, [u8]>, &[u8]) {
+    let query = params.value(b"QUERY_STRING").unwrap_or_default();
+    match (params.value(b"SCRIPT_NAME"), params.value(b"PATH_INFO")) {
+        (Some(script), None | Some(b"")) => (script.into(), query),
+        (None | Some(b""), Some(info)) => (info.into(), query),
+        (Some(script), Some(info)) => ([script, info].concat().into(), query),
+        (None, None) => {
+            let uri = params.value(b"REQUEST_URI").unwrap_or_default();
+            match uri.iter().position(|&byte| byte == b'?') {
+                Some(mark) if query.is_empty() => (uri[..mark].into(), &uri[mark + 1..]),
+                Some(mark) => (uri[..mark].into(), query),
+                None => (uri.into(), query),
+            }
+        }
+    }
+}
+
+/// The number under `name` in a query string.
+fn value(query: &[u8], name: &str) -> Option<u64> {
+    let digits = query
+        .split(|&byte| byte == b'&')
+        .find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Uses this much CPU time of this thread: equal work, however many run at once. (Time on the wall would pass for all
+/// of them together, and crowded processes would seem to cost nothing.)
+fn burn(microseconds: u64) {
+    let spent = || {
+        let now = clock_gettime(ClockId::ThreadCPUTime);
+        now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000
+    };
+    let end = spent() + microseconds;
+    while spent() < end {
+        for _ in 0..64 {
+            hint::spin_loop();
+        }
+    }
+}
+
+/// A sorted list may be longer than the room, so it is made again for each step and goes on where it stopped.
+fn params(request: &Request, job: &mut Job, begins: bool, stdout: &mut Stdout<'_>) -> Step {
+    let mut pairs: Vec<_> = request.params().iter().collect();
+    pairs.sort();
+    let mut list = Vec::new();
+    for (name, value) in pairs {
+        list.extend_from_slice(name);
+        list.push(b'=');
+        list.extend_from_slice(value);
+        list.push(b'\n');
+    }
+    if begins {
+        stdout.write(b"Content-Type: text/plain");
+        head_end(stdout, list.len() as u64);
+    }
+    job.done += stdout.write_some(&list[job.done as usize..]) as u64;
+    if job.done < list.len() as u64 { Step::Flush } else { Step::Done(AppStatus::SUCCESS) }
+}
+
+fn head_end(stdout: &mut Stdout<'_>, content_length: u64) {
+    print(stdout, format_args!("\r\nContent-Length: {content_length}\r\n\r\n"));
+}
+
+/// A whole body of text, with its head.
+fn text(stdout: &mut Stdout<'_>, body: std::fmt::Arguments<'_>) {
+    stdout.write(b"Content-Type: text/plain\r\n\r\n");
+    print(stdout, body);
+}
+
+fn print(stdout: &mut Stdout<'_>, text: std::fmt::Arguments<'_>) {
+    let mut line = [0_u8; 128];
+    let mut rest = &mut line[..];
+    // Every line here is a few words and a number: it fits, and a longer one would be cut.
+    let _ = rest.write_fmt(text);
+    let left = rest.len();
+    stdout.write(&line[..line.len() - left]);
+}
+
+/// The reason phrases of RFC 9110 that a reader would expect to see.
+fn reason(code: u64) -> &'static str {
+    match code {
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        304 => "Not Modified",
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        418 => "I'm a teapot",
+        500 => "Internal Server Error",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        _ => "Status",
+    }
+}
+
+/// What `/bytes` repeats: the byte at offset i is `ALPHABET[i % 64]`.
+const ALPHABET: &[u8; 64] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
+
+/// Much of it at once.
+static PATTERN: [u8; 32 << 10] = {
+    let mut pattern = [0; 32 << 10];
+    let mut at = 0;
+    while at < pattern.len() {
+        pattern[at] = ALPHABET[at % ALPHABET.len()];
+        at += 1;
+    }
+    pattern
+};
