@@ -40,6 +40,8 @@ pub enum Held {
     OnePerThread,
     /// As many as `--connections` allows.
     Many,
+    /// The same, but no more than the model itself can have.
+    AtMost(usize),
 }
 
 /// What a strategy can do: stated once, by the strategy, and announced from here by FCGI_GET_VALUES.

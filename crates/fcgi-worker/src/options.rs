@@ -146,6 +146,7 @@ impl Options {
             Held::One => 1,
             Held::OnePerThread => threads,
             Held::Many => self.connections.get(),
+            Held::AtMost(most) => self.connections.get().min(most),
         };
         let requests_per_connection = if capacity.multiplexes { self.requests.get() } else { 1 };
         // A multiplexing model with threads has one for each request.

@@ -1,143 +1,405 @@
-//! Prefork: one connection per process, with blocking calls. What 2007 called "not multiplexed".
+//! select(2) over all connections, a thread per request, a lock per connection. What 2007 called "multiplexed".
 //!
-//! - **Who accepts:** the process itself, blocking in accept(2), when it has no connection.
-//! - **Who reads:** the same process, blocking in read(2), until the connection is closed.
-//! - **Where a request waits:** in `thread::sleep`; the process does nothing else meanwhile.
-//! - **What bounds it:** one connection, one request, one output buffer; the kernel's backlog queues the others.
-//! - **What one process holds:** one connection. Concurrency is the number of processes.
+//! - **Who accepts:** the main thread, when select(2) says that the listener is readable.
+//! - **Who reads:** the main thread, whichever connection is readable; it never writes, so nobody's reading stalls it.
+//! - **Where a request waits:** in its own thread, on a condition that an abort signals.
+//! - **What bounds it:** `--threads` requests at a time; beyond, nothing is read until a thread has ended. And
+//!   FD_SETSIZE: select(2) cannot watch a descriptor from 1024 on.
+//! - **What one process holds:** about a thousand connections, many requests on each.
 
-use std::io::{self, ErrorKind, Read, Write};
+mod read_set;
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Write};
+use std::mem;
 use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fcgi_proto::{Connection, Event, Request, Spares};
+use fcgi_proto::{Connection, Event, Request, RequestId, Spares};
 use fcgi_worker::{AcceptError, Capacity, Config, Exchange, Handler, Held, Listener, Step, drain};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::net::{RecvFlags, recv};
 use socket2::Socket;
 
-/// One connection, one request at a time; an abort is read when the request has ended.
-pub const CAPACITY: Capacity =
-    Capacity { connections: Held::One, threads: None, multiplexes: false, sees_aborts: false };
+use crate::read_set::ReadSet;
 
-/// Serves one connection after the other until the drain.
-pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
-    let mut buffers = Buffers { input: vec![0; 64 << 10], output: Vec::new(), spares: Spares::new() };
-    while let Some(socket) = accept(&listener)? {
-        // An error in a connection is that connection's end.
-        let _ = drive(&socket, &handler, config, &mut buffers);
-        buffers.output.clear();
-    }
-    Ok(())
-}
-
-/// What a connection needs while it is served, kept for the next one.
-struct Buffers {
-    input: Vec<u8>,
-    output: Vec<u8>,
-    spares: Spares,
-}
-
-/// The next connection; `None` once the worker drains and none waits.
-fn accept(listener: &Listener) -> io::Result<Option<Socket>> {
-    loop {
-        if drain::requested() && !listener.has_pending() {
-            return Ok(None);
-        }
-        match listener.socket().accept() {
-            Ok((socket, peer)) if listener.admits(&peer) => return Ok(Some(socket)),
-            Ok(_) => {}
-            Err(error) => match AcceptError::from(&error) {
-                AcceptError::Again => {}
-                AcceptError::Empty | AcceptError::Exhausted => thread::sleep(Duration::from_millis(10)),
-                AcceptError::Fatal => return Err(error),
-            },
-        }
-    }
-}
-
-/// Reads a connection and serves its requests, until it ends.
-fn drive(socket: &Socket, handler: &impl Handler, config: &Config, buffers: &mut Buffers) -> io::Result<()> {
-    let mut connection = config.connection();
-    let Buffers { input, output, spares } = buffers;
-    loop {
-        let read = read(socket, &connection, input)?;
-        if read == 0 {
-            return Ok(());
-        }
-        let mut input = &input[..read];
-        while let Some(event) =
-            connection.receive(&mut input, output, spares).map_err(io::Error::other)?
-        {
-            // No abort can come: nothing is in flight while this process reads.
-            if let Event::Request(request) = event {
-                let request = finish(socket, handler, config, request, output)?;
-                connection.recycle(request, spares);
-            }
-        }
-        flush(socket, output)?;
-        if connection.is_finished() {
-            if connection.was_answered_early() {
-                linger(socket)?;
-            }
-            return Ok(());
-        }
-    }
-}
-
-/// Takes a request through all its steps, waits included.
-fn finish<H: Handler>(
-    socket: &Socket,
-    handler: &H,
-    config: &Config,
-    request: Request,
-    output: &mut Vec<u8>,
-) -> io::Result<Request> {
-    let mut exchange = Exchange::start(handler, request);
-    loop {
-        let room = config.output_bytes.saturating_sub(output.len());
-        match exchange.step(handler, output, room) {
-            Step::Done(_) => return Ok(exchange.into_request()),
-            Step::Flush => flush(socket, output)?,
-            Step::Wait(duration) => {
-                flush(socket, output)?;
-                thread::sleep(duration);
-            }
-        }
-    }
-}
-
-/// Writes all output.
-fn flush(mut socket: &Socket, output: &mut Vec<u8>) -> io::Result<()> {
-    if !output.is_empty() {
-        socket.write_all(output)?;
-        output.clear();
-    }
-    Ok(())
-}
-
-/// The next bytes; 0 at the connection's end. While draining, an idle connection takes no more requests than it has
-/// been sent: its read side is shut, which leaves what has come to be read.
-fn read(mut socket: &Socket, connection: &Connection, input: &mut [u8]) -> io::Result<usize> {
-    loop {
-        if drain::requested() && connection.is_idle() {
-            socket.shutdown(Shutdown::Read)?;
-        }
-        match socket.read(input) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            read => return read,
-        }
-    }
-}
-
-/// Lets the peer read the refusal before the connection is closed under the input that it still sends.
-fn linger(mut socket: &Socket) -> io::Result<()> {
-    socket.shutdown(Shutdown::Write)?;
-    socket.set_read_timeout(Some(LINGER))?;
-    let deadline = Instant::now() + LINGER;
-    let mut unwanted = [0; 16 << 10];
-    while Instant::now() < deadline && socket.read(&mut unwanted)? > 0 {}
-    Ok(())
-}
+/// Connections up to FD_SETSIZE less what the process itself has open; an abort is read while its request waits.
+pub const CAPACITY: Capacity = Capacity {
+    connections: Held::AtMost(read_set::LIMIT - 24),
+    threads: Some(128),
+    multiplexes: true,
+    sees_aborts: true,
+};
 
 /// How long a peer may go on sending what is not wanted.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long to wait for descriptors or memory when there are none left.
+const EXHAUSTED: Duration = Duration::from_millis(10);
+
+/// Serves until the drain.
+pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
+    listener.socket().set_nonblocking(true)?;
+    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+    let shared =
+        Shared { handler, config: *config, running: AtomicUsize::new(0), changed: eventfd(0, flags)? };
+    let mut worker = Worker {
+        listener: Some(listener),
+        shared: Arc::new(shared),
+        clients: Vec::new(),
+        tasks: VecDeque::new(),
+        accept_again: None,
+        draining: false,
+        input: vec![0; 64 << 10],
+    };
+    while worker.listener.is_some() || !worker.clients.is_empty() || worker.running() > 0 {
+        let ready = worker.wait()?;
+        if !worker.draining && drain::requested() {
+            worker.drain();
+        }
+        worker.accept(&ready)?;
+        worker.drive(&ready);
+        worker.start_tasks();
+    }
+    Ok(())
+}
+
+/// The main thread's side.
+struct Worker<H> {
+    /// Until the drain has emptied its queue.
+    listener: Option<Listener>,
+    shared: Arc<Shared<H>>,
+    clients: Vec<Arc<Client>>,
+    /// What waits for a thread; while something does, nothing is read.
+    tasks: VecDeque<(Arc<Client>, Task)>,
+    /// Not before this time: there were no descriptors left.
+    accept_again: Option<Instant>,
+    draining: bool,
+    input: Vec<u8>,
+}
+
+/// What the threads see too.
+struct Shared<H> {
+    handler: H,
+    config: Config,
+    /// Threads that run.
+    running: AtomicUsize,
+    /// Wakes the main thread.
+    changed: OwnedFd,
+}
+
+struct Client {
+    socket: Socket,
+    /// Held for moments.
+    state: Mutex<State>,
+    /// Held while output is written, so that records of several threads do not mix. A slow peer holds up its own
+    /// threads with it, and nobody else.
+    writing: Mutex<()>,
+    /// Until when what still comes is read and thrown away.
+    linger_until: OnceLock<Instant>,
+}
+
+struct State {
+    connection: Connection,
+    spares: Spares,
+    waiting: Vec<(RequestId, Arc<Abort>)>,
+}
+
+/// What a thread is started for.
+enum Task {
+    /// A request, and how it learns that it is aborted.
+    Serve(Request, Arc<Abort>),
+    /// Replies that the protocol itself owes.
+    Reply(Vec<u8>),
+}
+
+impl<H: Handler> Worker<H> {
+    /// Waits for something to do.
+    fn wait(&self) -> io::Result<ReadSet> {
+        let mut set = ReadSet::new();
+        set.insert(self.shared.changed.as_fd());
+        let now = Instant::now();
+        let mut next = self.accept_again;
+        if !self.draining {
+            set.insert(drain::wake());
+        }
+        if let Some(listener) = self.listener.as_ref().filter(|_| self.has_place(now)) {
+            set.insert(listener.as_fd());
+        }
+        let reads = self.tasks.is_empty() && self.running() < self.shared.config.threads;
+        for client in &self.clients {
+            let linger = client.linger_until.get().copied();
+            next = next.into_iter().chain(linger).min();
+            if reads || linger.is_some() {
+                set.insert(client.socket.as_fd());
+            }
+        }
+        if self.draining && self.listener.is_some() {
+            next = Some(now);
+        }
+        set.select(next.map(|next| next.saturating_duration_since(now)))?;
+        Ok(set)
+    }
+
+    fn has_place(&self, now: Instant) -> bool {
+        self.clients.len() < self.shared.config.connections
+            && self.accept_again.is_none_or(|time| time <= now)
+    }
+
+    fn running(&self) -> usize {
+        self.shared.running.load(Ordering::Acquire)
+    }
+
+    /// Takes in one connection a turn, so that the other processes get theirs.
+    fn accept(&mut self, ready: &ReadSet) -> io::Result<()> {
+        let Some(listener) = &self.listener else { return Ok(()) };
+        if !self.has_place(Instant::now()) || !(self.draining || ready.contains(listener.as_fd())) {
+            return Ok(());
+        }
+        if self.draining && !listener.has_pending() {
+            self.listener = None;
+            return Ok(());
+        }
+        self.accept_again = None;
+        match listener.socket().accept() {
+            Ok((socket, _)) if !ReadSet::can_hold(socket.as_fd()) => {
+                let limit = read_set::LIMIT;
+                let _ = writeln!(
+                    io::stderr(),
+                    "connection refused: select(2) watches no descriptor from {limit} on"
+                );
+            }
+            Ok((socket, _)) if listener.admits(&socket) => {
+                self.clients.push(Arc::new(Client::new(socket, self.shared.config.connection())));
+            }
+            Ok(_) => {}
+            Err(error) => match AcceptError::from(&error) {
+                AcceptError::Empty | AcceptError::Again => {}
+                AcceptError::Exhausted => self.accept_again = Some(Instant::now() + EXHAUSTED),
+                AcceptError::Fatal => return Err(error),
+            },
+        }
+        Ok(())
+    }
+
+    /// Reads once from each connection that is readable, and lets go of those that have ended.
+    fn drive(&mut self, ready: &ReadSet) {
+        if ready.contains(self.shared.changed.as_fd()) {
+            // Read to be told again; that it was readable is all there is to know.
+            let _ = rustix::io::read(&self.shared.changed, &mut [0; 8]);
+        }
+        let now = Instant::now();
+        let Self { clients, tasks, input, .. } = self;
+        clients.retain(|client| {
+            if client.linger_until.get().is_some_and(|until| *until <= now) {
+                return false;
+            }
+            if !ready.contains(client.socket.as_fd()) {
+                return true;
+            }
+            // An error in a connection is that connection's end.
+            let open = read(client, input, tasks).unwrap_or(false);
+            if !open {
+                client.abort_all();
+            }
+            open
+        });
+    }
+
+    /// A thread for each task, as many as there may be.
+    fn start_tasks(&mut self) {
+        while self.running() < self.shared.config.threads {
+            let Some((client, task)) = self.tasks.pop_front() else { return };
+            self.shared.running.fetch_add(1, Ordering::AcqRel);
+            let (shared, thread_client) = (Arc::clone(&self.shared), Arc::clone(&client));
+            let thread = thread::Builder::new().spawn(move || {
+                // An error in a connection is that connection's end.
+                if finish(&shared, &thread_client, task).is_err() {
+                    let _ = thread_client.socket.shutdown(Shutdown::Both);
+                }
+                shared.thread_ends(&thread_client);
+            });
+            if thread.is_err() {
+                // No thread to be had: that costs the connection whose request it was.
+                let _ = client.socket.shutdown(Shutdown::Both);
+                self.shared.thread_ends(&client);
+            }
+        }
+    }
+
+    /// SIGTERM: connections that wait are still taken, idle ones are let go, the others finish.
+    fn drain(&mut self) {
+        self.draining = true;
+        for client in &self.clients {
+            if client.state().connection.is_idle() {
+                let _ = client.socket.shutdown(Shutdown::Read);
+            }
+        }
+    }
+}
+
+/// Reads what has come and takes requests from it. False: the connection has ended.
+fn read(
+    client: &Arc<Client>,
+    input: &mut [u8],
+    tasks: &mut VecDeque<(Arc<Client>, Task)>,
+) -> io::Result<bool> {
+    let read = match recv(&client.socket, &mut *input, RecvFlags::DONTWAIT).map_err(io::Error::from) {
+        Ok((_, 0)) => return Ok(false),
+        Ok((_, read)) => read,
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+            return Ok(true);
+        }
+        Err(error) => return Err(error),
+    };
+    if client.linger_until.get().is_some() {
+        return Ok(true);
+    }
+    let mut input = &input[..read];
+    let mut replies = Vec::new();
+    let mut state = client.state();
+    let State { connection, spares, waiting } = &mut *state;
+    while let Some(event) = connection.receive(&mut input, &mut replies, spares).map_err(io::Error::other)? {
+        match event {
+            Event::Request(request) => {
+                let abort = Arc::new(Abort::default());
+                waiting.push((request.id(), Arc::clone(&abort)));
+                tasks.push_back((Arc::clone(client), Task::Serve(request, abort)));
+            }
+            Event::Abort(id) => {
+                if let Some((_, abort)) = waiting.iter().find(|(waiting, _)| *waiting == id) {
+                    abort.request();
+                }
+            }
+        }
+    }
+    if !replies.is_empty() {
+        tasks.push_back((Arc::clone(client), Task::Reply(replies)));
+    }
+    if drain::requested() && connection.is_idle() {
+        // What has come is served; more is not taken.
+        client.socket.shutdown(Shutdown::Read)?;
+    }
+    Ok(true)
+}
+
+/// A thread's whole life: takes a request through all its steps, waits included.
+fn finish<H: Handler>(shared: &Shared<H>, client: &Client, task: Task) -> io::Result<()> {
+    let (request, abort) = match task {
+        Task::Serve(request, abort) => (request, abort),
+        Task::Reply(replies) => return client.finish(None, &replies),
+    };
+    let mut exchange = Exchange::start(&shared.handler, request);
+    let mut output = Vec::new();
+    loop {
+        match exchange.step(&shared.handler, &mut output, shared.config.output_bytes) {
+            Step::Done(_) => break,
+            Step::Flush => client.flush(&mut output)?,
+            Step::Wait(duration) => {
+                client.flush(&mut output)?;
+                if abort.wait(duration) {
+                    exchange.abort(&mut output);
+                    break;
+                }
+            }
+        }
+    }
+    client.finish(Some(exchange.into_request()), &output)
+}
+
+impl Client {
+    fn new(socket: Socket, connection: Connection) -> Self {
+        Self {
+            socket,
+            state: Mutex::new(State { connection, spares: Spares::new(), waiting: Vec::new() }),
+            writing: Mutex::new(()),
+            linger_until: OnceLock::new(),
+        }
+    }
+
+    /// Writes a part of a response.
+    fn flush(&self, output: &mut Vec<u8>) -> io::Result<()> {
+        let _writing = lock(&self.writing);
+        (&self.socket).write_all(output)?;
+        output.clear();
+        Ok(())
+    }
+
+    /// Ends a request: first for us, so that its id is free when the peer learns of it, then for the peer. The last
+    /// request of a connection that is not kept closes it: all others have been written by then, as each of them is
+    /// ended and written under one lock.
+    fn finish(&self, request: Option<Request>, output: &[u8]) -> io::Result<()> {
+        let _writing = lock(&self.writing);
+        let (finished, early, idle) = {
+            let mut state = self.state();
+            let State { connection, spares, waiting } = &mut *state;
+            if let Some(request) = request {
+                waiting.retain(|(id, _)| *id != request.id());
+                connection.recycle(request, spares);
+            }
+            (connection.is_finished(), connection.was_answered_early(), connection.is_idle())
+        };
+        (&self.socket).write_all(output)?;
+        if finished && early {
+            // Lets the peer read the refusal before the connection is closed under the input that it still sends.
+            self.socket.shutdown(Shutdown::Write)?;
+            let _ = self.linger_until.set(Instant::now() + LINGER);
+        } else if finished {
+            self.socket.shutdown(Shutdown::Both)?;
+        } else if drain::requested() && idle {
+            self.socket.shutdown(Shutdown::Read)?;
+        }
+        Ok(())
+    }
+
+    /// The transport has closed, which aborts whatever waits (spec 5.4).
+    fn abort_all(&self) {
+        for (_, abort) in mem::take(&mut self.state().waiting) {
+            abort.request();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+impl<H> Shared<H> {
+    /// The main thread may have waited for this: for a thread to be had, for a linger to begin, for the last one.
+    fn thread_ends(&self, client: &Client) {
+        let running = self.running.fetch_sub(1, Ordering::AcqRel);
+        if running == self.config.threads || client.linger_until.get().is_some() || drain::requested() {
+            // It fails only where the counter is full, and then the main thread is being woken already.
+            let _ = rustix::io::write(&self.changed, &1_u64.to_ne_bytes());
+        }
+    }
+}
+
+/// Tells a thread that waits that it need not.
+#[derive(Default)]
+struct Abort {
+    requested: Mutex<bool>,
+    told: Condvar,
+}
+
+impl Abort {
+    fn request(&self) {
+        *lock(&self.requested) = true;
+        self.told.notify_one();
+    }
+
+    /// Waits; true as soon as an abort is requested.
+    fn wait(&self, duration: Duration) -> bool {
+        let requested = lock(&self.requested);
+        let waited = self.told.wait_timeout_while(requested, duration, |requested| !*requested);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// No thread panics while it holds a lock; where one did, the process is gone (`panic = "abort"`).
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
