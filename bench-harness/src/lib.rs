@@ -1,1 +1,27 @@
-//! Being written.
+//! What stands around the strategies: finds them, builds them, starts pools of them and proves that these answer
+//! correctly. Tests and benches are made of it.
+//!
+//! ```text
+//!   discover::sources ──► builds::build ──► launch::Pool ──► check::check ──► tests, benches
+//!   (cargo metadata)      (cargo build)     (N processes)    (every path)
+//! ```
+//!
+//! No strategy is named here: a package called `strategy-*` in the workspace is one. Each is built on its own, without
+//! this crate, so that what the harness needs from a common dependency does not change what is measured.
+//!
+//! A pool dies with the thread that launched it (the kernel sees to it, so that an interrupted run leaves nothing
+//! behind): launch it where it is used.
+
+pub mod builds;
+pub mod check;
+pub mod client;
+pub mod discover;
+pub mod launch;
+pub mod ports;
+pub mod process;
+pub mod workload;
+
+pub use builds::{BuildError, Strategy};
+pub use check::check;
+pub use discover::{DiscoverError, Source};
+pub use launch::{Family, LaunchError, Pool};

@@ -1,0 +1,122 @@
+//! Builds strategies, each on its own, and learns from Cargo where the executable is.
+//!
+//! Listing a target folder would find stale ones, and building all at once would unify the features of what they
+//! depend on.
+
+use std::env;
+use std::io::{self, Cursor};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use cargo_metadata::{Artifact, Message};
+use thiserror::Error;
+
+use crate::discover::Source;
+
+/// A strategy that is built.
+#[derive(Clone, Debug)]
+pub struct Strategy {
+    name: String,
+    binary: PathBuf,
+}
+
+impl Strategy {
+    /// What tests and charts call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The worker's executable.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+}
+
+/// Why a strategy is missing from tests and charts.
+#[derive(Debug, Error)]
+pub enum BuildError {
+    /// Cargo could not be run.
+    #[error("{package} cannot be built: {error}")]
+    Cargo {
+        /// The package.
+        package: String,
+        /// What prevents it.
+        error: io::Error,
+    },
+    /// The compiler has something to say.
+    #[error("{package} does not build:\n{message}")]
+    Compiler {
+        /// The package.
+        package: String,
+        /// All that Cargo and the compiler wrote.
+        message: String,
+    },
+    /// It is built, but nothing of it can be started.
+    #[error("{package} has no binary: a strategy has src/main.rs")]
+    NoBinary {
+        /// The package.
+        package: String,
+    },
+}
+
+/// Builds one strategy with the release profile. That takes no time where it has been built already.
+pub fn build(source: &Source) -> Result<Strategy, BuildError> {
+    let package = source.package.clone();
+    let output = cargo(&source.workspace)
+        .args(["build", "--release", "--message-format=json-render-diagnostics", "--package", &package])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| BuildError::Cargo { package: package.clone(), error })?;
+    if !output.status.success() {
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(BuildError::Compiler { package, message });
+    }
+    let binary = Message::parse_stream(Cursor::new(output.stdout))
+        .filter_map(Result::ok)
+        .find_map(|message| match message {
+            Message::CompilerArtifact(artifact) => executable_of(source, artifact),
+            _ => None,
+        })
+        .ok_or(BuildError::NoBinary { package })?;
+    Ok(Strategy { name: source.name().to_owned(), binary })
+}
+
+fn executable_of(source: &Source, artifact: Artifact) -> Option<PathBuf> {
+    let path = artifact.executable?;
+    (artifact.package_id == source.id).then(|| path.into_std_path_buf())
+}
+
+/// Cargo, as if called by hand: what an outer `cargo test` or `cargo bench` tells its child of the package it runs
+/// would be taken for a change of the environment, and force rebuilds.
+fn cargo(workspace: &Path) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace);
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(describes_the_outer_package) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn describes_the_outer_package(variable: &str) -> bool {
+    const PREFIXES: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CFG_"];
+    const NAMES: [&str; 5] =
+        ["CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "CARGO_TARGET_TMPDIR", "CARGO_MAKEFLAGS", "OUT_DIR"];
+    NAMES.contains(&variable) || PREFIXES.iter().any(|prefix| variable.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_user_sets_for_cargo_reaches_the_inner_build() {
+        for variable in ["CARGO_TARGET_DIR", "CARGO_HOME", "CARGO_BUILD_JOBS", "CARGO_PROFILE_RELEASE_LTO"] {
+            assert!(!describes_the_outer_package(variable), "{variable}");
+        }
+        for variable in ["CARGO_PKG_VERSION", "CARGO_MANIFEST_DIR", "CARGO_BIN_EXE_x"] {
+            assert!(describes_the_outer_package(variable), "{variable}");
+        }
+    }
+}

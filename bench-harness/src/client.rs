@@ -1,0 +1,418 @@
+//! A small blocking FastCGI client, to check with.
+//!
+//! It shares no code with the crates that it checks: the specification's bytes stand here once more, in the plainest
+//! form, so that a mistake there cannot be made here too.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use fcgi_load::Address;
+
+/// How long a reply may keep its reader waiting before the client gives up.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The record types of spec 8 that are of use here.
+pub mod kind {
+    #![allow(missing_docs, reason = "the names are the specification's")]
+
+    pub const BEGIN_REQUEST: u8 = 1;
+    pub const ABORT_REQUEST: u8 = 2;
+    pub const END_REQUEST: u8 = 3;
+    pub const PARAMS: u8 = 4;
+    pub const STDIN: u8 = 5;
+    pub const STDOUT: u8 = 6;
+    pub const STDERR: u8 = 7;
+    pub const GET_VALUES: u8 = 9;
+    pub const GET_VALUES_RESULT: u8 = 10;
+}
+
+/// One connection to a worker.
+#[derive(Debug)]
+pub struct Client {
+    stream: Stream,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+/// A request to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Its id on the connection.
+    pub id: u16,
+    /// FCGI_KEEP_CONN.
+    pub keep: bool,
+    /// Its parameters.
+    pub params: Vec<(String, String)>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+/// A record as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// One of [`kind`].
+    pub kind: u8,
+    /// The request it belongs to; 0 for management records.
+    pub id: u16,
+    /// Its content.
+    pub content: Vec<u8>,
+}
+
+/// All that was answered to one request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// The CGI header `Status`, or 200.
+    pub status: u16,
+    /// The CGI headers, as they came.
+    pub headers: Vec<(String, String)>,
+    /// What follows them.
+    pub body: Vec<u8>,
+    /// What came on STDERR.
+    pub stderr: Vec<u8>,
+    /// The application's status in END_REQUEST.
+    pub app_status: u32,
+    /// The protocol's status in END_REQUEST.
+    pub protocol_status: u8,
+}
+
+/// The reply to one request, as far as it has come.
+#[derive(Debug, Default)]
+pub struct ReplyBuilder {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    stdout_ended: bool,
+}
+
+impl Request {
+    /// A request as a web server would send it for `uri`, with id 1 on a connection that is kept.
+    pub fn new(method: &str, uri: &str) -> Self {
+        let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+        let params = [
+            ("REQUEST_METHOD", method),
+            ("SCRIPT_NAME", path),
+            ("QUERY_STRING", query),
+            ("REQUEST_URI", uri),
+            ("SERVER_PROTOCOL", "HTTP/1.1"),
+            ("GATEWAY_INTERFACE", "CGI/1.1"),
+            ("REMOTE_ADDR", "127.0.0.1"),
+        ];
+        let params = params.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        Self { id: 1, keep: true, params, body: Vec::new() }
+    }
+
+    /// A GET.
+    pub fn get(uri: &str) -> Self {
+        Self::new("GET", uri)
+    }
+
+    /// A POST of `body`.
+    pub fn post(uri: &str, content_type: &str, body: Vec<u8>) -> Self {
+        let mut request = Self::new("POST", uri)
+            .param("CONTENT_TYPE", content_type)
+            .param("CONTENT_LENGTH", &body.len().to_string());
+        request.body = body;
+        request
+    }
+
+    /// With one more parameter.
+    #[must_use]
+    pub fn param(mut self, name: &str, value: &str) -> Self {
+        self.params.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With this id.
+    #[must_use]
+    pub fn id(mut self, id: u16) -> Self {
+        self.id = id;
+        self
+    }
+
+    /// With FCGI_KEEP_CONN = 0: the worker closes after the reply.
+    #[must_use]
+    pub fn closing(mut self) -> Self {
+        self.keep = false;
+        self
+    }
+
+    /// All its records.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.encode_head();
+        push_stream(&mut bytes, kind::STDIN, self.id, &self.body);
+        bytes
+    }
+
+    /// Its records up to the end of PARAMS.
+    pub fn encode_head(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let role_responder = [0, 1];
+        let begin = [role_responder[0], role_responder[1], u8::from(self.keep), 0, 0, 0, 0, 0];
+        push_record(&mut bytes, kind::BEGIN_REQUEST, self.id, &begin);
+        let mut pairs = Vec::new();
+        for (name, value) in &self.params {
+            push_pair(&mut pairs, name.as_bytes(), value.as_bytes());
+        }
+        push_stream(&mut bytes, kind::PARAMS, self.id, &pairs);
+        bytes
+    }
+}
+
+impl Client {
+    /// Connects.
+    pub fn connect(address: &Address) -> io::Result<Self> {
+        let stream = match address {
+            Address::Unix(path) => {
+                let stream = UnixStream::connect(path)?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_write_timeout(Some(PATIENCE))?;
+                Stream::Unix(stream)
+            }
+            Address::Tcp(host_and_port) => {
+                let stream = TcpStream::connect(host_and_port)?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_write_timeout(Some(PATIENCE))?;
+                stream.set_nodelay(true)?;
+                Stream::Tcp(stream)
+            }
+        };
+        Ok(Self { stream })
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.stream {
+            Stream::Unix(stream) => stream.write_all(bytes),
+            Stream::Tcp(stream) => stream.write_all(bytes),
+        }
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn finish_sending(&self) -> io::Result<()> {
+        match &self.stream {
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
+    /// The next record; `None` where the worker has closed the connection.
+    pub fn record(&mut self) -> io::Result<Option<Record>> {
+        let mut header = [0; 8];
+        if self.read(&mut header[..1])? == 0 {
+            return Ok(None);
+        }
+        self.read_exact(&mut header[1..])?;
+        let [version, kind, id1, id0, length1, length0, padding, _] = header;
+        if version != 1 {
+            return Err(io::Error::other(format!("a record of version {version}")));
+        }
+        let mut content = vec![0; usize::from(u16::from_be_bytes([length1, length0]))];
+        self.read_exact(&mut content)?;
+        self.read_exact(&mut vec![0; usize::from(padding)])?;
+        Ok(Some(Record { kind, id: u16::from_be_bytes([id1, id0]), content }))
+    }
+
+    /// Sends one request and reads its reply.
+    pub fn request(&mut self, request: &Request) -> io::Result<Reply> {
+        self.send(&request.encode())?;
+        self.reply(request.id)
+    }
+
+    /// The reply to request `id`, where no other is under way.
+    pub fn reply(&mut self, id: u16) -> io::Result<Reply> {
+        let mut reply = ReplyBuilder::default();
+        loop {
+            let Some(record) = self.record()? else {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed before END_REQUEST"));
+            };
+            if record.id != id {
+                return Err(io::Error::other(format!("a record of request {}, not {id}", record.id)));
+            }
+            if let Some(reply) = reply.add(record)? {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// What the worker answers to FCGI_GET_VALUES, by name.
+    pub fn values(&mut self) -> io::Result<Vec<(String, String)>> {
+        let mut names = Vec::new();
+        for name in ["FCGI_MAX_CONNS", "FCGI_MAX_REQS", "FCGI_MPXS_CONNS"] {
+            push_pair(&mut names, name.as_bytes(), b"");
+        }
+        let mut bytes = Vec::new();
+        push_record(&mut bytes, kind::GET_VALUES, 0, &names);
+        self.send(&bytes)?;
+        match self.record()? {
+            Some(Record { kind: kind::GET_VALUES_RESULT, id: 0, content }) => {
+                read_pairs(&content).ok_or_else(|| io::Error::other("a malformed GET_VALUES_RESULT"))
+            }
+            other => Err(io::Error::other(format!("{other:?} in answer to GET_VALUES"))),
+        }
+    }
+
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match &mut self.stream {
+            Stream::Unix(stream) => stream.read(bytes),
+            Stream::Tcp(stream) => stream.read(bytes),
+        }
+    }
+
+    fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        match &mut self.stream {
+            Stream::Unix(stream) => stream.read_exact(bytes),
+            Stream::Tcp(stream) => stream.read_exact(bytes),
+        }
+    }
+}
+
+impl ReplyBuilder {
+    /// Takes the next record of the request. `Some` is the whole reply: END_REQUEST has come.
+    pub fn add(&mut self, record: Record) -> io::Result<Option<Reply>> {
+        match record.kind {
+            kind::STDOUT if self.stdout_ended => return Err(io::Error::other("STDOUT after its end")),
+            kind::STDOUT if record.content.is_empty() => self.stdout_ended = true,
+            kind::STDOUT => self.stdout.extend(record.content),
+            kind::STDERR => self.stderr.extend(record.content),
+            kind::END_REQUEST => return self.end(&record.content).map(Some),
+            other => return Err(io::Error::other(format!("a record of type {other} in a reply"))),
+        }
+        Ok(None)
+    }
+
+    /// How much has come on STDOUT.
+    pub fn stdout_len(&self) -> usize {
+        self.stdout.len()
+    }
+
+    fn end(&mut self, content: &[u8]) -> io::Result<Reply> {
+        let &[status3, status2, status1, status0, protocol_status, _, _, _] = content else {
+            return Err(io::Error::other(format!("END_REQUEST with {} bytes of content", content.len())));
+        };
+        if !self.stdout_ended && !self.stdout.is_empty() {
+            return Err(io::Error::other("END_REQUEST before the end of STDOUT"));
+        }
+        let (headers, body) = split_head(&self.stdout);
+        let status = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("status"));
+        let status = status.map_or(Some(200), |(_, value)| value.split(' ').next()?.parse().ok());
+        Ok(Reply {
+            status: status.ok_or_else(|| io::Error::other("a Status that is no number"))?,
+            headers,
+            body: body.to_vec(),
+            stderr: std::mem::take(&mut self.stderr),
+            app_status: u32::from_be_bytes([status3, status2, status1, status0]),
+            protocol_status,
+        })
+    }
+}
+
+impl Reply {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
+    }
+}
+
+/// Appends one record.
+pub fn push_record(bytes: &mut Vec<u8>, kind: u8, id: u16, content: &[u8]) {
+    let length = u16::try_from(content.len()).expect("a record holds up to 65535 bytes");
+    let [id1, id0] = id.to_be_bytes();
+    let [length1, length0] = length.to_be_bytes();
+    bytes.extend([1, kind, id1, id0, length1, length0, 0, 0]);
+    bytes.extend(content);
+}
+
+/// Appends a stream: records of 32 KiB at most, and the empty one that ends it.
+pub fn push_stream(bytes: &mut Vec<u8>, kind: u8, id: u16, content: &[u8]) {
+    for chunk in content.chunks(32 << 10) {
+        push_record(bytes, kind, id, chunk);
+    }
+    push_record(bytes, kind, id, &[]);
+}
+
+fn push_pair(bytes: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    for length in [name.len(), value.len()] {
+        if length < 128 {
+            bytes.push(length as u8);
+        } else {
+            bytes.extend((length as u32 | 1 << 31).to_be_bytes());
+        }
+    }
+    bytes.extend(name);
+    bytes.extend(value);
+}
+
+fn read_pairs(mut bytes: &[u8]) -> Option<Vec<(String, String)>> {
+    let mut pairs = Vec::new();
+    while !bytes.is_empty() {
+        let (name, value) = (read_length(&mut bytes)?, read_length(&mut bytes)?);
+        let name = bytes.split_off(..name)?;
+        let value = bytes.split_off(..value)?;
+        pairs.push((String::from_utf8_lossy(name).into_owned(), String::from_utf8_lossy(value).into_owned()));
+    }
+    Some(pairs)
+}
+
+fn read_length(bytes: &mut &[u8]) -> Option<usize> {
+    if *bytes.first()? < 128 {
+        return bytes.split_off_first().map(|&length| usize::from(length));
+    }
+    let length = bytes.split_off(..4)?;
+    Some((u32::from_be_bytes(length.try_into().ok()?) & !(1 << 31)) as usize)
+}
+
+/// The CGI headers and the body. Lines may end with a carriage return or without.
+fn split_head(stdout: &[u8]) -> (Vec<(String, String)>, &[u8]) {
+    let mut headers = Vec::new();
+    let mut rest = stdout;
+    while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+        let line = String::from_utf8_lossy(rest[..end].trim_ascii_end()).into_owned();
+        rest = &rest[end + 1..];
+        match line.split_once(':') {
+            Some((name, value)) => headers.push((name.to_owned(), value.trim().to_owned())),
+            None => break,
+        }
+    }
+    (headers, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_with_long_parts_reads_back() {
+        let value = "v".repeat(300);
+        let mut bytes = Vec::new();
+        push_pair(&mut bytes, b"NAME", value.as_bytes());
+        assert_eq!(bytes[..5], [4, 0x80, 0, 1, 44]);
+        assert_eq!(read_pairs(&bytes), Some(vec![("NAME".to_owned(), value)]));
+        assert_eq!(read_pairs(&bytes[..bytes.len() - 1]), None);
+    }
+
+    #[test]
+    fn a_reply_is_made_of_its_records() {
+        let mut reply = ReplyBuilder::default();
+        let record = |kind, content: &[u8]| Record { kind, id: 1, content: content.to_vec() };
+        assert_eq!(reply.add(record(kind::STDOUT, b"Status: 404 Not Found\r\nX-A: b\r\n\r")).unwrap(), None);
+        assert_eq!(reply.add(record(kind::STDOUT, b"\nnone: such\n")).unwrap(), None);
+        assert_eq!(reply.add(record(kind::STDOUT, b"")).unwrap(), None);
+        let reply = reply.add(record(kind::END_REQUEST, &[0, 0, 1, 2, 0, 0, 0, 0])).unwrap().unwrap();
+        assert_eq!((reply.status, reply.app_status), (404, 258));
+        assert_eq!(reply.header("x-a"), Some("b"));
+        assert_eq!(reply.body, b"none: such\n");
+    }
+
+    #[test]
+    fn output_after_its_end_is_an_error() {
+        let mut reply = ReplyBuilder::default();
+        let empty = Record { kind: kind::STDOUT, id: 1, content: Vec::new() };
+        assert!(reply.add(empty.clone()).is_ok());
+        assert!(reply.add(empty).is_err());
+    }
+}

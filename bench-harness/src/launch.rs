@@ -1,0 +1,249 @@
+//! Pools of worker processes, as the harness uses them: started, found answering, drained, gone.
+
+use std::env;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::{self, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fcgi_load::Address;
+use rustix::process::Signal;
+use thiserror::Error;
+
+use crate::builds::Strategy;
+use crate::ports::ReservedPort;
+use crate::process::Process;
+
+/// How long a pool may take until somebody can connect to it.
+const START_LIMIT: Duration = Duration::from_secs(10);
+/// How long a drain may take: longer than the grace that workers have by default.
+const DRAIN_LIMIT: Duration = Duration::from_secs(15);
+
+/// The kind of socket between web server and worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// A unix socket in the file system.
+    Unix,
+    /// TCP on the loopback interface.
+    Tcp,
+}
+
+impl Family {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Unix, Self::Tcp];
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Unix => "unix",
+            Self::Tcp => "tcp",
+        })
+    }
+}
+
+/// Why there is no pool.
+#[derive(Debug, Error)]
+pub enum LaunchError {
+    /// It could not even be started.
+    #[error("{strategy} cannot be started: {error}")]
+    Start {
+        /// The strategy's name.
+        strategy: String,
+        /// What prevents it.
+        error: io::Error,
+    },
+    /// It has ended.
+    #[error("{strategy} ended with {status} before it answered: {stderr}")]
+    Ended {
+        /// The strategy's name.
+        strategy: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// What it said.
+        stderr: String,
+    },
+    /// It runs, and nobody can connect.
+    #[error("{strategy} does not answer on {address} within {START_LIMIT:?}: {stderr}")]
+    Silent {
+        /// The strategy's name.
+        strategy: String,
+        /// Where it should answer.
+        address: Address,
+        /// What it said.
+        stderr: String,
+    },
+}
+
+/// Worker processes of one strategy on one listener of their own.
+#[derive(Debug)]
+pub struct Pool {
+    process: Process,
+    address: Address,
+    /// Whether the process is a supervisor, with workers as its children.
+    supervised: bool,
+    /// Held as long as the pool: its socket file or port is nobody else's.
+    _place: Place,
+}
+
+impl Pool {
+    /// Starts a pool on a fresh socket, `--listen` and then `args` on its command line, and waits until it takes
+    /// connections.
+    pub fn launch(strategy: &Strategy, family: Family, args: &[&str]) -> Result<Self, LaunchError> {
+        Self::launch_with_env(strategy, family, args, &[])
+    }
+
+    /// The same, with variables in the workers' environment.
+    pub fn launch_with_env(
+        strategy: &Strategy,
+        family: Family,
+        args: &[&str],
+        env: &[(&str, &str)],
+    ) -> Result<Self, LaunchError> {
+        let place = Place::new(family).map_err(|error| not_started(strategy, error))?;
+        let mut command = Command::new(strategy.binary());
+        command.arg("--listen").arg(place.address().to_string()).args(args).stdin(Stdio::null());
+        command.envs(env.iter().copied());
+        Self::start(strategy, command, place, true)
+    }
+
+    /// Starts one the way FastCGI spawners do: the listening socket is its fd 0.
+    pub fn launch_on_fd0(strategy: &Strategy, family: Family, args: &[&str]) -> Result<Self, LaunchError> {
+        let place = Place::new(family).map_err(|error| not_started(strategy, error))?;
+        let listener = place.listen().map_err(|error| not_started(strategy, error))?;
+        let mut command = Command::new(strategy.binary());
+        command.args(args).stdin(listener);
+        // Only a pool has a supervisor on fd 0.
+        Self::start(strategy, command, place, args.contains(&"--processes"))
+    }
+
+    fn start(
+        strategy: &Strategy,
+        command: Command,
+        place: Place,
+        supervised: bool,
+    ) -> Result<Self, LaunchError> {
+        let process = Process::spawn(command).map_err(|error| not_started(strategy, error))?;
+        let mut pool = Self { process, address: place.address(), supervised, _place: place };
+        let deadline = Instant::now() + START_LIMIT;
+        let strategy = || strategy.name().to_owned();
+        loop {
+            if let Ok(Some(status)) = pool.process.exited() {
+                return Err(LaunchError::Ended { strategy: strategy(), status, stderr: pool.stderr() });
+            }
+            if takes_connections(&pool.address) {
+                return Ok(pool);
+            }
+            if Instant::now() >= deadline {
+                let (address, stderr) = (pool.address.clone(), pool.stderr());
+                return Err(LaunchError::Silent { strategy: strategy(), address, stderr });
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Where it answers.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The process that was started: the supervisor, or on fd 0 the worker.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// The worker processes.
+    pub fn worker_pids(&self) -> Vec<u32> {
+        if self.supervised { self.process.children() } else { vec![self.pid()] }
+    }
+
+    /// What it has written to stderr.
+    pub fn stderr(&self) -> String {
+        self.process.stderr()
+    }
+
+    /// Sends a signal to the process that was started.
+    pub fn signal(&mut self, signal: Signal) -> io::Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// Asks it to finish, and waits until it has. Where it does not: `TimedOut`, and it is killed.
+    pub fn drain(mut self) -> io::Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
+        self.wait()
+    }
+
+    /// Waits for its end. Where that does not come: `TimedOut`, and it is killed.
+    pub fn wait(mut self) -> io::Result<ExitStatus> {
+        self.process.wait(DRAIN_LIMIT)
+    }
+}
+
+fn not_started(strategy: &Strategy, error: io::Error) -> LaunchError {
+    LaunchError::Start { strategy: strategy.name().to_owned(), error }
+}
+
+fn takes_connections(address: &Address) -> bool {
+    match address {
+        Address::Unix(path) => UnixStream::connect(path).is_ok(),
+        Address::Tcp(host_and_port) => TcpStream::connect(host_and_port).is_ok(),
+    }
+}
+
+/// An address that is no other pool's.
+#[derive(Debug)]
+pub enum Place {
+    /// A path for a socket file. It is directly in the folder for temporary files, so that nothing is left even where
+    /// the harness is killed: the worker removes the socket file.
+    Unix(PathBuf),
+    /// A port on the loopback interface.
+    Tcp(ReservedPort),
+}
+
+impl Place {
+    /// A fresh one.
+    pub fn new(family: Family) -> io::Result<Self> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+
+        match family {
+            Family::Unix => {
+                let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+                let name = format!("fcgi-lab-{}-{number}.sock", process::id());
+                Ok(Self::Unix(env::temp_dir().join(name)))
+            }
+            Family::Tcp => ReservedPort::any().map(Self::Tcp),
+        }
+    }
+
+    /// Where to connect to.
+    pub fn address(&self) -> Address {
+        match self {
+            Self::Unix(path) => Address::Unix(path.clone()),
+            Self::Tcp(port) => Address::Tcp(port.host_and_port()),
+        }
+    }
+
+    /// A listening socket there.
+    pub fn listen(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Unix(path) => UnixListener::bind(path).map(OwnedFd::from),
+            Self::Tcp(port) => TcpListener::bind(port.host_and_port()).map(OwnedFd::from),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Self::Unix(path) = self {
+            // A pool that drained has removed it.
+            let _ = fs::remove_file(path);
+        }
+    }
+}

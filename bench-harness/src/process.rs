@@ -1,0 +1,149 @@
+//! A child process that cannot be left behind.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal};
+
+/// A running child: killed with its own children when dropped, and asked to end by the kernel when the thread that
+/// started it ends in any way, an interrupted harness included.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    stderr: File,
+    /// Known once it has been waited for.
+    status: Option<ExitStatus>,
+}
+
+impl Process {
+    /// Starts `command`, its stdout thrown away and its stderr kept for [`Self::stderr`].
+    pub fn spawn(mut command: Command) -> io::Result<Self> {
+        // Without a name, so nothing of it stays in the file system.
+        let stderr = tempfile::tempfile()?;
+        command.stdout(Stdio::null()).stderr(stderr.try_clone()?);
+        let parent = getpid();
+        // SAFETY: between fork and exec the closure makes two system calls: it allocates nothing and takes no lock.
+        unsafe {
+            command.pre_exec(move || {
+                set_parent_process_death_signal(Some(Signal::TERM))?;
+                // The parent may have died before the line above.
+                if getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
+            });
+        }
+        Ok(Self { child: command.spawn()?, stderr, status: None })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The processes it has forked and not reaped.
+    pub fn children(&self) -> Vec<u32> {
+        children_of(self.pid())
+    }
+
+    /// Sends it a signal, if it still runs.
+    pub fn signal(&mut self, signal: Signal) -> io::Result<()> {
+        if self.exited()?.is_none() {
+            kill_process(Pid::from_child(&self.child), signal)?;
+        }
+        Ok(())
+    }
+
+    /// How it ended, if it has.
+    pub fn exited(&mut self) -> io::Result<Option<ExitStatus>> {
+        if self.status.is_none() {
+            self.status = self.child.try_wait()?;
+        }
+        Ok(self.status)
+    }
+
+    /// Waits for its end. Where that takes longer than `limit`: `TimedOut`, and it still runs.
+    pub fn wait(&mut self, limit: Duration) -> io::Result<ExitStatus> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.exited()? {
+                return Ok(status);
+            }
+            if Instant::now() >= deadline {
+                let problem = format!("process {} still runs after {limit:?}", self.pid());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, problem));
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// All it has written to stderr.
+    pub fn stderr(&self) -> String {
+        let mut text = Vec::new();
+        let mut chunk = [0; 4096];
+        // By position: the child writes at the place of the descriptor, which it shares with this one.
+        while let Ok(read @ 1..) = self.stderr.read_at(&mut chunk, text.len() as u64) {
+            text.extend_from_slice(&chunk[..read]);
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+impl Drop for Process {
+    /// Stopped first: it then neither replaces the children that are killed nor reaps them, so that their numbers
+    /// stay theirs.
+    fn drop(&mut self) {
+        if self.status.is_some() {
+            return;
+        }
+        let _ = self.signal(Signal::STOP);
+        for child in self.children() {
+            kill(child);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Kills a process without asking it.
+pub fn kill(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // It may have ended by itself.
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
+/// The children of a process that were forked by its main thread.
+fn children_of(pid: u32) -> Vec<u32> {
+    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_process_takes_its_children_with_it() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 60 & echo ready >&2; wait"]);
+        let process = Process::spawn(command).unwrap();
+        while process.children().is_empty() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let child = process.children()[0];
+        drop(process);
+        let deadline = Instant::now() + Duration::from_secs(5);
+        // Killed at once; its new parent may take a moment to reap it.
+        while is_alive(child) {
+            assert!(Instant::now() < deadline, "process {child} was left behind");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn is_alive(pid: u32) -> bool {
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+    }
+}
