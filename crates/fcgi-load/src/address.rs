@@ -1,0 +1,143 @@
+//! Where a server listens, and which way its connections are used.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// The address of a FastCGI server: `unix:PATH` or `tcp:HOST:PORT`.
+///
+/// ```
+/// use fcgi_load::Address;
+///
+/// let address: Address = "tcp:[::1]:9000".parse().unwrap();
+/// assert_eq!(address, Address::Tcp("[::1]:9000".into()));
+/// assert_eq!(address.to_string(), "tcp:[::1]:9000");
+/// assert!("localhost:9000".parse::<Address>().is_err());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// A unix stream socket in the file system.
+    Unix(PathBuf),
+    /// `HOST:PORT`; an IPv6 host stands in brackets. The name is looked up once, when the generator is made.
+    Tcp(String),
+}
+
+/// What is wrong with the text of an [`Address`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// It begins with neither `unix:` nor `tcp:`.
+    #[error("\"{0}\" is no address: write unix:PATH or tcp:HOST:PORT")]
+    NoScheme(String),
+    /// Nothing follows `unix:`.
+    #[error("the socket's path is missing: write unix:PATH, such as unix:/run/app.sock")]
+    NoPath,
+    /// What follows `tcp:` is not a host, a colon and a port.
+    #[error(
+        "\"tcp:{0}\" lacks a host or a port from 1 to 65535: write tcp:HOST:PORT, such as tcp:127.0.0.1:9000"
+    )]
+    NoPort(String),
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return if path.is_empty() { Err(AddressError::NoPath) } else { Ok(Self::Unix(path.into())) };
+        }
+        let Some(rest) = text.strip_prefix("tcp:") else {
+            return Err(AddressError::NoScheme(text.into()));
+        };
+        match rest.rsplit_once(':') {
+            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0) => {
+                Ok(Self::Tcp(rest.into()))
+            }
+            _ => Err(AddressError::NoPort(rest.into())),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(host_port) => write!(f, "tcp:{host_port}"),
+        }
+    }
+}
+
+/// How connections are used: the three ways the specification leaves a web server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// `FCGI_KEEP_CONN` is 0: a new connection for every request.
+    Close,
+    /// `FCGI_KEEP_CONN` is 1: connections are kept, with one request at a time on each.
+    Keep,
+    /// `FCGI_KEEP_CONN` is 1: connections are kept, with several requests at a time on each.
+    Multiplex,
+}
+
+/// The text is none of `close`, `keep` and `multiplex`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is no mode: write close, keep or multiplex")]
+pub struct ModeError(String);
+
+impl FromStr for Mode {
+    type Err = ModeError;
+
+    fn from_str(text: &str) -> Result<Self, ModeError> {
+        match text {
+            "close" => Ok(Self::Close),
+            "keep" => Ok(Self::Keep),
+            "multiplex" => Ok(Self::Multiplex),
+            _ => Err(ModeError(text.into())),
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Close => "close",
+            Self::Keep => "keep",
+            Self::Multiplex => "multiplex",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_read_back_as_they_are_written() {
+        for text in ["unix:/run/app.sock", "unix:relative.sock", "tcp:localhost:9000", "tcp:[::1]:1"] {
+            assert_eq!(text.parse::<Address>().map(|address| address.to_string()).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn a_bad_address_is_refused_with_a_line_that_says_what_to_write() {
+        for (text, hint) in [
+            ("/run/app.sock", "unix:PATH"),
+            ("unix:", "unix:/run/app.sock"),
+            ("tcp:9000", "tcp:HOST:PORT"),
+            ("tcp::9000", "tcp:HOST:PORT"),
+            ("tcp:host:0", "65535"),
+            ("tcp:host:65536", "65535"),
+            ("", "tcp:HOST:PORT"),
+        ] {
+            let message = text.parse::<Address>().expect_err(text).to_string();
+            assert!(message.contains(hint), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn modes_read_back_as_they_are_written() {
+        for mode in [Mode::Close, Mode::Keep, Mode::Multiplex] {
+            assert_eq!(mode.to_string().parse(), Ok(mode));
+        }
+        assert!("Keep".parse::<Mode>().is_err());
+    }
+}

@@ -1,0 +1,516 @@
+//! The loop: one thread, one epoll instance, all connections.
+
+use std::collections::VecDeque;
+use std::io;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event};
+use rustix::io::Errno;
+use rustix::time::ClockId;
+
+use crate::address::{Address, Mode};
+use crate::check::Check;
+use crate::connection::{Connection, Core};
+use crate::report::Report;
+use crate::request::RequestSpec;
+use crate::socket::Target;
+use crate::template::Template;
+
+const MILLISECOND: u64 = 1_000_000;
+/// A request sent this much after it was due counts as late.
+const LATE: u64 = MILLISECOND;
+/// The longest sleep: so soon a stop is noticed.
+const MAX_TICK: u64 = 100 * MILLISECOND;
+const EVENTS: usize = 256;
+
+/// What to send where, and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The server.
+    pub address: Address,
+    /// How connections are used.
+    pub mode: Mode,
+    /// How many connections are open at a time.
+    pub connections: usize,
+    /// How many requests are in flight on each connection, in [`Mode::Multiplex`]. Without meaning in the others.
+    pub streams: usize,
+    /// What is sent, and what must come back.
+    pub request: RequestSpec,
+    /// Requests per second over all connections (open loop); `None`: each reply is followed by the next request
+    /// (closed loop).
+    pub rate: Option<f64>,
+    /// How long a connection and a reply may take, each. Counted from the sending, in an open loop too.
+    pub timeout: Duration,
+}
+
+/// What is wrong with [`Options`].
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum OptionsError {
+    /// No connection at all.
+    #[error("the number of connections must be at least 1")]
+    NoConnection,
+    /// Request ids have 16 bits, and 0 is taken (section 3.3).
+    #[error("the number of streams must be from 1 to 65535, not {0}")]
+    Streams(usize),
+    /// Zero, negative or not a number.
+    #[error("the rate must be a positive number of requests per second, not {0}")]
+    Rate(f64),
+    /// Nothing can be answered in no time.
+    #[error("the timeout must be longer than 0")]
+    NoTimeout,
+}
+
+/// When a run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// So many requests have been answered or have failed.
+    Requests(u64),
+    /// So much time has passed; requests then in flight are still waited for. In an open loop those that came due in
+    /// that time are still sent, for as long as the timeout.
+    Duration(Duration),
+}
+
+/// A run seen from another thread.
+#[derive(Debug, Default)]
+pub struct Progress {
+    stop: AtomicBool,
+    completed: AtomicU64,
+    refused: AtomicU64,
+    errors: AtomicU64,
+}
+
+impl Progress {
+    /// Ends the run within a tenth of a second, and all later ones at once.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Good replies of the run so far.
+    pub fn completed(&self) -> u64 {
+        self.completed.load(Ordering::Relaxed)
+    }
+
+    /// Refusals of the run so far.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Errors of the run so far.
+    pub fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
+    }
+}
+
+/// A load generator. Kept connections stay open from one run to the next.
+pub struct Generator {
+    core: Core,
+    connections: Vec<Connection>,
+    rate: Option<f64>,
+    progress: Arc<Progress>,
+    /// Open loop: connections that can take a request, in turn.
+    available: VecDeque<usize>,
+    /// Open loop: connections given requests that are not yet written.
+    touched: Vec<usize>,
+    events: Vec<Event>,
+}
+
+/// Where a run has got to.
+#[derive(Debug)]
+struct Run {
+    start: u64,
+    /// No request is sent after this time.
+    stop_sending: u64,
+    /// Requests to be sent in all, and those still to be sent.
+    total: u64,
+    to_send: u64,
+    sent: u64,
+    last_sent: u64,
+    /// Nanoseconds between due times, in an open loop.
+    period: Option<f64>,
+    next_tick: u64,
+}
+
+impl Options {
+    /// One kept connection, closed loop, five seconds of patience: change what is to be otherwise.
+    pub fn new(address: Address, request: RequestSpec) -> Self {
+        let timeout = Duration::from_secs(5);
+        Self { address, mode: Mode::Keep, connections: 1, streams: 1, request, rate: None, timeout }
+    }
+
+    fn check(&self) -> Result<(), OptionsError> {
+        if self.connections == 0 {
+            return Err(OptionsError::NoConnection);
+        }
+        if self.mode == Mode::Multiplex && !(1..=65_535).contains(&self.streams) {
+            return Err(OptionsError::Streams(self.streams));
+        }
+        match self.rate {
+            Some(rate) if !(rate > 0.0 && rate.is_finite()) => return Err(OptionsError::Rate(rate)),
+            _ => {}
+        }
+        if self.timeout.is_zero() { Err(OptionsError::NoTimeout) } else { Ok(()) }
+    }
+}
+
+impl Generator {
+    /// Encodes the request and, in the modes that keep connections, opens all of them.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` with an [`OptionsError`]; what a failed look-up or connection gives; `TimedOut` where not all
+    /// connections could be opened in time. In close mode nothing is connected yet, so nothing is said of the server.
+    pub fn new(options: Options) -> io::Result<Self> {
+        options.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let target = Target::resolve(&options.address)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", options.address)))?;
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let streams = if options.mode == Mode::Multiplex { options.streams as u16 } else { 1 };
+        let template = Template::new(&options.request, options.mode != Mode::Close);
+        let report = Report::new(options.mode, options.rate);
+        let check = Check::new(options.request.expect);
+        let mut generator = Self {
+            core: Core::new(target, nanoseconds(options.timeout), template, check, epoll, report),
+            connections: (0..options.connections).map(|index| Connection::new(index, streams)).collect(),
+            rate: options.rate,
+            progress: Arc::default(),
+            available: VecDeque::with_capacity(options.connections),
+            touched: Vec::with_capacity(options.connections),
+            events: Vec::with_capacity(EVENTS),
+        };
+        if options.mode != Mode::Close {
+            generator.open(&options.address)?;
+        }
+        Ok(generator)
+    }
+
+    /// A handle to watch and stop runs from another thread.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// Sends, receives and checks until the end. It goes on over failed connections, and gives up where no byte has
+    /// come in for twice the timeout.
+    ///
+    /// # Errors
+    ///
+    /// Only what makes the generator itself unable to go on. What the server does wrong is in the report.
+    pub fn run(&mut self, until: Until) -> io::Result<Report> {
+        let _slack = self.rate.map(|_| TimerSlack::least());
+        // What happened to kept connections since the last run is no part of this one's time.
+        self.wait(0)?;
+        while !self.events.is_empty() {
+            self.attend(None);
+            self.wait(0)?;
+        }
+
+        let cpu = thread_cpu();
+        let mut run = Run::new(until, self.rate, self.core.timeout, self.core.now());
+        self.core.last_byte = run.start;
+        self.kick_off(&mut run);
+        let mut now = run.start;
+        loop {
+            if self.progress.stop.load(Ordering::Relaxed) {
+                self.core.report.stopped = true;
+                break;
+            }
+            if now >= run.stop_sending {
+                run.to_send = 0;
+            }
+            if run.to_send == 0 && self.core.in_flight == 0 {
+                break;
+            }
+            if self.is_hopeless(&run, now) {
+                self.core.report.gave_up = true;
+                break;
+            }
+            let wake = self.next_wake(&run);
+            self.wait(wake.saturating_sub(now))?;
+            self.attend(Some(&mut run));
+            now =
+                if self.events.is_empty() || run.period.is_some() { self.core.now() } else { self.core.time };
+            self.reopen(Some(&mut run), now);
+            if now >= run.next_tick {
+                self.sweep(&mut run, now);
+            }
+            self.send_due(&mut run, now);
+            self.publish();
+        }
+        Ok(self.finish(&run, now, cpu))
+    }
+
+    /// Opens every connection, and waits for it.
+    fn open(&mut self, address: &Address) -> io::Result<()> {
+        self.connections.iter_mut().for_each(|connection| connection.connect(&mut self.core));
+        loop {
+            if let Some(errno) = self.core.connect_error {
+                let error = io::Error::from(errno);
+                return Err(io::Error::new(error.kind(), format!("cannot connect to {address}: {error}")));
+            }
+            let up = self.connections.iter().filter(|connection| connection.is_up()).count();
+            if up == self.connections.len() {
+                return Ok(());
+            }
+            let now = self.core.now();
+            if now > self.core.timeout {
+                let message = format!(
+                    "{address} took only {up} of {} connections within the timeout: open fewer, or raise its backlog",
+                    self.connections.len(),
+                );
+                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+            }
+            self.wait(MILLISECOND)?;
+            self.attend(None);
+            self.reopen(None, now);
+        }
+    }
+
+    /// Sleeps until something happens, for at most so many nanoseconds.
+    fn wait(&mut self, nanoseconds: u64) -> io::Result<()> {
+        let timeout = Timespec {
+            tv_sec: (nanoseconds / 1_000_000_000) as i64,
+            tv_nsec: (nanoseconds % 1_000_000_000) as i64,
+        };
+        self.events.clear();
+        match epoll::wait(&self.core.epoll, rustix::buffer::spare_capacity(&mut self.events), Some(&timeout))
+        {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Attends to every connection with an event.
+    #[inline]
+    fn attend(&mut self, mut run: Option<&mut Run>) {
+        for at in 0..self.events.len() {
+            let event = self.events[at];
+            let (flags, index) = (event.flags, event.data.u64() as usize);
+            self.connections[index].ready(&mut self.core, flags);
+            if let Some(run) = run.as_deref_mut() {
+                self.feed(run, index);
+            }
+        }
+    }
+
+    /// Gives a connection what it can take, or lists it as able to.
+    #[inline]
+    fn feed(&mut self, run: &mut Run, index: usize) {
+        let connection = &mut self.connections[index];
+        if run.period.is_some() {
+            if !connection.is_listed && connection.can_send(self.core.mode) {
+                connection.is_listed = true;
+                self.available.push_back(index);
+            }
+        } else if run.to_send > 0 && connection.can_send(self.core.mode) {
+            // Read when this connection's replies were, an instant ago.
+            let now = self.core.time;
+            while run.to_send > 0 && connection.can_send(self.core.mode) {
+                connection.dispatch(&mut self.core, now, now);
+                run.sent(now);
+            }
+        }
+        connection.flush(&mut self.core);
+    }
+
+    fn kick_off(&mut self, run: &mut Run) {
+        let now = run.start;
+        self.reopen(Some(run), now);
+        for index in 0..self.connections.len() {
+            self.feed(run, index);
+        }
+        self.send_due(run, now);
+    }
+
+    /// Opens connections whose time has come.
+    #[inline]
+    fn reopen(&mut self, mut run: Option<&mut Run>, now: u64) {
+        if self.core.waiting.is_empty() {
+            return;
+        }
+        // Those that must wait longer, or again, list themselves anew.
+        for index in std::mem::take(&mut self.core.waiting) {
+            self.connections[index].retry(&mut self.core, now);
+            if let Some(run) = run.as_deref_mut() {
+                self.feed(run, index);
+            }
+        }
+    }
+
+    /// Fails what is overdue.
+    fn sweep(&mut self, run: &mut Run, now: u64) {
+        run.next_tick = now + self.tick();
+        for index in 0..self.connections.len() {
+            self.connections[index].expire(&mut self.core, now);
+        }
+    }
+
+    /// Open loop: sends whatever is due, in turn over the connections, as long as one is free.
+    #[inline]
+    fn send_due(&mut self, run: &mut Run, now: u64) {
+        if run.period.is_none() {
+            return;
+        }
+        while run.to_send > 0 && run.next_due() <= now {
+            let Some(index) = self.available.pop_front() else { break };
+            let connection = &mut self.connections[index];
+            connection.is_listed = false;
+            if !connection.can_send(self.core.mode) {
+                continue;
+            }
+            let due = run.next_due();
+            self.core.report.late += u64::from(now - due > LATE);
+            connection.dispatch(&mut self.core, due, now);
+            run.sent(now);
+            if connection.can_send(self.core.mode) {
+                connection.is_listed = true;
+                self.available.push_back(index);
+            }
+            if self.touched.last() != Some(&index) {
+                self.touched.push(index);
+            }
+        }
+        while let Some(index) = self.touched.pop() {
+            self.connections[index].flush(&mut self.core);
+        }
+    }
+
+    fn tick(&self) -> u64 {
+        (self.core.timeout / 8).clamp(MILLISECOND, MAX_TICK)
+    }
+
+    fn next_wake(&self, run: &Run) -> u64 {
+        let mut wake = run.next_tick;
+        if run.to_send > 0 {
+            wake = wake.min(run.stop_sending);
+            if run.period.is_some() && !self.available.is_empty() {
+                wake = wake.min(run.next_due());
+            }
+        }
+        for &index in &self.core.waiting {
+            wake = wake.min(self.connections[index].wakes_at());
+        }
+        wake
+    }
+
+    /// Whether something is owed and nothing at all has come in for too long.
+    #[inline]
+    fn is_hopeless(&mut self, run: &Run, now: u64) -> bool {
+        if self.core.in_flight == 0 && run.period.is_some() && run.next_due() > now {
+            self.core.last_byte = now;
+        }
+        now.saturating_sub(self.core.last_byte) > self.core.timeout.saturating_mul(2)
+    }
+
+    #[inline]
+    fn publish(&self) {
+        let report = &self.core.report;
+        self.progress.completed.store(report.completed, Ordering::Relaxed);
+        self.progress.refused.store(report.refused, Ordering::Relaxed);
+        self.progress.errors.store(report.errors.total(), Ordering::Relaxed);
+    }
+
+    fn finish(&mut self, run: &Run, now: u64, cpu: Duration) -> Report {
+        for connection in &mut self.connections {
+            connection.settle(&mut self.core);
+            connection.is_listed = false;
+        }
+        self.available.clear();
+        let fresh = Report::new(self.core.mode, self.rate);
+        let mut report = std::mem::replace(&mut self.core.report, fresh);
+        report.elapsed = Duration::from_nanos(now - run.start);
+        report.due = run.due_by(now);
+        report.unsent = report.due - run.sent;
+        report.sending = match run.period {
+            None => report.elapsed,
+            Some(period) => Duration::from_nanos((report.due as f64 * period) as u64)
+                .max(Duration::from_nanos(run.last_sent - run.start)),
+        };
+        report.cpu = thread_cpu().saturating_sub(cpu);
+        report
+    }
+}
+
+impl Run {
+    fn new(until: Until, rate: Option<f64>, timeout: u64, start: u64) -> Self {
+        let period = rate.map(|rate| 1e9 / rate);
+        let (total, stop_sending) = match (until, period) {
+            (Until::Requests(count), None) => (count, u64::MAX),
+            (Until::Requests(count), Some(period)) => {
+                (count, start.saturating_add((count as f64 * period) as u64).saturating_add(timeout))
+            }
+            (Until::Duration(duration), None) => (u64::MAX, start.saturating_add(nanoseconds(duration))),
+            (Until::Duration(duration), Some(period)) => {
+                let duration = nanoseconds(duration);
+                let count = (duration as f64 / period) as u64;
+                (count, start.saturating_add(duration).saturating_add(timeout))
+            }
+        };
+        Self {
+            start,
+            stop_sending,
+            total,
+            to_send: total,
+            sent: 0,
+            last_sent: start,
+            period,
+            next_tick: start,
+        }
+    }
+
+    #[inline]
+    fn sent(&mut self, now: u64) {
+        self.sent += 1;
+        self.to_send -= 1;
+        self.last_sent = now;
+    }
+
+    /// When the next request is due, in an open loop: on a fixed grid from the start, whatever came of the ones before.
+    #[inline]
+    fn next_due(&self) -> u64 {
+        self.start + (self.sent as f64 * self.period.unwrap_or(0.0)) as u64
+    }
+
+    /// How many requests had come due by now.
+    fn due_by(&self, now: u64) -> u64 {
+        match self.period {
+            Some(period) => self.total.min(((now - self.start) as f64 / period) as u64 + 1).max(self.sent),
+            None => self.sent,
+        }
+    }
+}
+
+/// The kernel may wake a sleeper late by its thread's timer slack, 50 µs unless told otherwise: as much as many an
+/// answer takes. An open loop sleeps until requests are due, so it asks for the least slack, and restores it after.
+#[derive(Debug)]
+struct TimerSlack(Option<NonZeroU64>);
+
+impl TimerSlack {
+    fn least() -> Self {
+        let before = rustix::thread::current_timer_slack().ok().and_then(NonZeroU64::new);
+        if before.is_some() {
+            // Without it requests are a little late; that is measured, so it need not succeed.
+            let _ = rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN));
+        }
+        Self(before)
+    }
+}
+
+impl Drop for TimerSlack {
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            let _ = rustix::thread::set_current_timer_slack(self.0);
+        }
+    }
+}
+
+fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
