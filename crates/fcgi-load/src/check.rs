@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     fn check(body: Option<&[u8]>) -> Check {
-        Check::new(Expect { status: 200, body: body.map(Into::into), app_status: 0 })
+        Check::new(Expect { body: body.map(Into::into), ..Expect::default() })
     }
 
     fn judge(check: &mut Check, output: &[u8], piece: usize) -> Result<bool, Fault> {

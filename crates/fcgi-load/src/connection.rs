@@ -510,7 +510,7 @@ impl Connection {
                 });
             }
         }
-        if !slot.stdout_ended {
+        if !slot.stdout_ended && core.check.expect.stdout_end {
             let words = "FCGI_END_REQUEST before the end of FCGI_STDOUT";
             return self.fail(core, index, ErrorKind::Protocol, || words.into());
         }

@@ -141,7 +141,12 @@ impl Options {
         Self { address, mode: Mode::Keep, connections: 1, streams: 1, request, rate: None, timeout }
     }
 
-    fn check(&self) -> Result<(), OptionsError> {
+    /// Whether a generator can be made of them.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them.
+    pub fn validate(&self) -> Result<(), OptionsError> {
         if self.connections == 0 {
             return Err(OptionsError::NoConnection);
         }
@@ -164,7 +169,7 @@ impl Generator {
     /// `InvalidInput` with an [`OptionsError`]; what a failed look-up or connection gives; `TimedOut` where not all
     /// connections could be opened in time. In close mode nothing is connected yet, so nothing is said of the server.
     pub fn new(options: Options) -> io::Result<Self> {
-        options.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        options.validate().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let target = Target::resolve(&options.address)
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", options.address)))?;
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;

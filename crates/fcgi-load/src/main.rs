@@ -1,2 +1,126 @@
-//! Placeholder.
-fn main() {}
+//! `fcgi-load`: load on any FastCGI server, from the command line. See the library for what is measured and how.
+
+mod cli;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+use fcgi_load::{Generator, Mode, Options, Report, capacity};
+
+use cli::args::{Args, BadInput};
+use cli::live::Live;
+use cli::table::{Notes, Table};
+
+const EXIT_ERRORS: u8 = 1;
+const EXIT_BAD_INPUT: u8 = 2;
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// The longest wait for the answer to `FCGI_GET_VALUES`. Many servers never give one.
+const CAPACITY_PATIENCE: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(code) => code.into(),
+        Err(error) => {
+            eprintln!("fcgi-load: {error:#}");
+            let bad_input = error.is::<BadInput>();
+            ExitCode::from(if bad_input { EXIT_BAD_INPUT } else { EXIT_ERRORS })
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<u8> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    // A second SIGINT ends the process at once, whatever holds up the first.
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        let code = EXIT_INTERRUPTED.into();
+        signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&interrupted))?;
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
+    }
+    let (mut options, until) = args.options()?;
+    let mut notes = Notes::default();
+    raise_open_files();
+    fit_to_capacity(&mut options, &args, &mut notes)?;
+
+    let mut generator = Generator::new(options.clone())?;
+    let live = Live::start(generator.progress(), Arc::clone(&interrupted), until);
+    let report = generator.run(until);
+    live.finish();
+    let report = report.context("the generator failed")?;
+
+    notes.judge(&report);
+    print(&args, &options, &report, &notes)?;
+    Ok(if interrupted.load(Ordering::Relaxed) {
+        EXIT_INTERRUPTED
+    } else if report.is_clean() && report.completed > 0 {
+        0
+    } else {
+        EXIT_ERRORS
+    })
+}
+
+/// Asks the server what it can take. Kept connections beyond that would wait for ever, so they are not opened.
+fn fit_to_capacity(options: &mut Options, args: &Args, notes: &mut Notes) -> anyhow::Result<()> {
+    if args.no_get_values {
+        return Ok(());
+    }
+    let said = capacity(&options.address, options.timeout.min(CAPACITY_PATIENCE))?;
+    notes.capacity = Some(said);
+    if options.mode == Mode::Close {
+        return Ok(());
+    }
+    if let Some(most) = said.connections.and_then(|most| usize::try_from(most).ok())
+        && most > 0
+        && options.connections > most
+    {
+        notes.warn(format!(
+            "the server holds {most} connections (FCGI_MAX_CONNS), so {most} are opened instead of {}; \
+             --no-get-values opens them all",
+            options.connections
+        ));
+        options.connections = most;
+    }
+    if options.mode == Mode::Multiplex && said.multiplexes == Some(false) {
+        notes.warn("the server says it does not multiplex (FCGI_MPXS_CONNS is 0); expect refusals".into());
+    }
+    if let Some(most) = said.requests
+        && options.mode == Mode::Multiplex
+        && options.connections.saturating_mul(options.streams) > most as usize
+    {
+        notes.warn(format!(
+            "{} requests in flight are more than the server takes (FCGI_MAX_REQS is {most}); expect refusals",
+            options.connections * options.streams
+        ));
+    }
+    Ok(())
+}
+
+fn print(args: &Args, options: &Options, report: &Report, notes: &Notes) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let written = if args.json {
+        serde_json::to_writer(&mut out, &notes.json(options, report))?;
+        writeln!(out)
+    } else {
+        let coloured = std::io::stdout().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        write!(out, "{}", Table { options, report, notes, coloured })
+    };
+    match written.and_then(|()| out.flush()) {
+        // `fcgi-load ... | head` is no failure.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot write the result"),
+    }
+}
+
+/// Each connection takes a descriptor, and the usual soft limit is 1024. What the hard limit allows needs no asking.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Without it a run over the limit ends in a connect error that says so.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}

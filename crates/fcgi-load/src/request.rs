@@ -27,11 +27,14 @@ pub struct Expect {
     pub body: Option<Vec<u8>>,
     /// The `appStatus` of `FCGI_END_REQUEST`.
     pub app_status: u32,
+    /// Whether the output must end with an empty `FCGI_STDOUT` record before `FCGI_END_REQUEST`, as section 3.3 has
+    /// it. php-fpm, for one, leaves it out, and web servers put up with it.
+    pub stdout_end: bool,
 }
 
 impl Default for Expect {
     fn default() -> Self {
-        Self { status: 200, body: None, app_status: 0 }
+        Self { status: 200, body: None, app_status: 0, stdout_end: true }
     }
 }
 

@@ -1,0 +1,204 @@
+//! The command line, and the options it stands for.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use fcgi_load::{Address, Expect, Mode, Options, RequestSpec, Until};
+
+/// Puts load on a FastCGI server and checks every reply.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "\
+Examples:
+  Eight kept connections for five seconds, as fast as the server answers:
+    fcgi-load unix:/run/app.sock --uri /hello --connections 8
+
+  A new connection for each of 100000 requests, 32 at a time, every body compared:
+    fcgi-load tcp:127.0.0.1:9000 --mode close -c 32 --requests 100000 --expect-body hello.txt
+
+  Sixty-four requests at a time on each of eight connections:
+    fcgi-load unix:/run/app.sock --mode multiplex -c 8 --streams 64
+
+  Latency at 2000 requests per second, counted from the time each request was due:
+    fcgi-load unix:/run/app.sock -c 64 --rate 2000 --duration 30s
+
+  php-fpm, which wants to know the script's file and does not end FCGI_STDOUT:
+    fcgi-load unix:/run/php/php-fpm.sock --uri /x.php --param SCRIPT_FILENAME=/srv/x.php --allow-unterminated
+
+Exit status: 0 all replies were good; 1 errors, refusals or no reply, or the server could not be reached;
+2 bad input; 130 interrupted."
+)]
+pub(crate) struct Args {
+    /// The server: unix:PATH or tcp:HOST:PORT
+    address: Address,
+
+    /// Path and query of the request
+    #[arg(long, value_name = "URI", default_value = "/")]
+    uri: String,
+
+    /// close: a connection per request; keep: one request at a time on each; multiplex: several
+    #[arg(long, value_name = "close|keep|multiplex", default_value = "keep")]
+    mode: Mode,
+
+    /// Connections open at a time
+    #[arg(short, long, value_name = "N", default_value_t = 1)]
+    connections: usize,
+
+    /// Requests in flight on each connection (multiplex only) [default: 8]
+    #[arg(short, long, value_name = "N")]
+    streams: Option<usize>,
+
+    /// How long to send, such as 500ms, 5s or 2m [default: 5s]
+    #[arg(short, long, value_name = "TIME", value_parser = duration, conflicts_with = "requests")]
+    duration: Option<Duration>,
+
+    /// How many requests to send
+    #[arg(short = 'n', long, value_name = "N")]
+    requests: Option<u64>,
+
+    /// Requests per second in all (open loop), instead of as fast as replies come (closed loop)
+    #[arg(short, long, value_name = "R")]
+    rate: Option<f64>,
+
+    /// Request method [default: GET, or POST with --body]
+    #[arg(long, value_name = "METHOD")]
+    method: Option<String>,
+
+    /// File sent as the request's body
+    #[arg(long, value_name = "FILE")]
+    body: Option<PathBuf>,
+
+    /// Sets a parameter, or adds one
+    #[arg(short, long = "param", value_name = "NAME=VALUE", value_parser = pair)]
+    params: Vec<(String, String)>,
+
+    /// CGI status of a good reply
+    #[arg(long, value_name = "CODE", default_value_t = 200)]
+    expect_status: u16,
+
+    /// File whose content is the body of a good reply [default: any body is good]
+    #[arg(long, value_name = "FILE")]
+    expect_body: Option<PathBuf>,
+
+    /// appStatus of a good reply
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    expect_app_status: u32,
+
+    /// Accept replies without the empty record that ends FCGI_STDOUT (php-fpm sends none)
+    #[arg(long)]
+    allow_unterminated: bool,
+
+    /// How long a connection and a reply may take, each
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5s")]
+    timeout: Duration,
+
+    /// Do not ask FCGI_GET_VALUES first
+    #[arg(long)]
+    pub(crate) no_get_values: bool,
+
+    /// Print one line of JSON, with the whole histogram
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Something on the command line that cannot be done.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct BadInput(String);
+
+impl Args {
+    pub(crate) fn options(&self) -> Result<(Options, Until), BadInput> {
+        let body = read(self.body.as_ref(), "--body")?;
+        let expect = Expect {
+            status: self.expect_status,
+            body: read(self.expect_body.as_ref(), "--expect-body")?,
+            app_status: self.expect_app_status,
+            stdout_end: !self.allow_unterminated,
+        };
+        if self.streams.is_some() && self.mode != Mode::Multiplex {
+            return Err(BadInput("--streams needs --mode multiplex".into()));
+        }
+        let method = self.method.as_deref().unwrap_or(if body.is_some() { "POST" } else { "GET" });
+        let mut request = RequestSpec::with_method(method, &self.uri, body.unwrap_or_default());
+        for (name, value) in &self.params {
+            request = request.param(name.as_str(), value.as_str());
+        }
+        request.expect = expect;
+        let options = Options {
+            mode: self.mode,
+            connections: self.connections,
+            streams: self.streams.unwrap_or(8),
+            rate: self.rate,
+            timeout: self.timeout,
+            ..Options::new(self.address.clone(), request)
+        };
+        options.validate().map_err(|error| BadInput(error.to_string()))?;
+        let until = match (self.requests, self.duration) {
+            (Some(0), _) => return Err(BadInput("--requests must be at least 1".into())),
+            (Some(count), _) => Until::Requests(count),
+            (None, duration) => Until::Duration(duration.unwrap_or(Duration::from_secs(5))),
+        };
+        Ok((options, until))
+    }
+}
+
+fn read(path: Option<&PathBuf>, option: &str) -> Result<Option<Vec<u8>>, BadInput> {
+    path.map(|path| fs::read(path).map_err(|error| BadInput(format!("{option} {}: {error}", path.display()))))
+        .transpose()
+}
+
+/// A number and its unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    let hint = || "write a number and a unit, such as 500ms, 5s or 2m".to_owned();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(hint)?;
+    let (number, unit) = text.split_at(digits);
+    let number: f64 = number.parse().map_err(|_| hint())?;
+    let seconds = match unit {
+        "us" => number / 1e6,
+        "ms" => number / 1e3,
+        "s" => number,
+        "m" => number * 60.0,
+        "h" => number * 3600.0,
+        _ => return Err(hint()),
+    };
+    let duration = Duration::try_from_secs_f64(seconds).map_err(|_| hint())?;
+    if duration.is_zero() { Err("it must be longer than 0".into()) } else { Ok(duration) }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
+        _ => Err("write NAME=VALUE".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_take_a_unit_and_nothing_else() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for bad in ["5", "s", "-1s", "0s", "5 s", "5d", "1e9s", "", "9999999999999999999999h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_first_equals_sign_ends_a_parameter_name() {
+        assert_eq!(pair("QUERY_STRING=a=b"), Ok(("QUERY_STRING".into(), "a=b".into())));
+        assert_eq!(pair("EMPTY="), Ok(("EMPTY".into(), String::new())));
+        assert!(pair("=x").is_err() && pair("x").is_err());
+    }
+}
