@@ -164,7 +164,7 @@ async fn exchange<H: Handler>(socket: &AsyncFd<Socket>, client: &Rc<Client<H>>) 
         let unsent = client.output.borrow().len();
         if unsent == 0 && client.connection.borrow().is_finished() {
             if client.connection.borrow().was_answered_early() {
-                linger(socket).await?;
+                linger(socket, client).await?;
             }
             return Ok(());
         }
@@ -331,11 +331,11 @@ async fn finish_output<H: Handler>(socket: &AsyncFd<Socket>, client: &Client<H>)
 }
 
 /// Lets the peer read the refusal before the connection is closed under the input that it still sends.
-async fn linger(socket: &AsyncFd<Socket>) -> io::Result<()> {
+async fn linger<H: Handler>(socket: &AsyncFd<Socket>, client: &Client<H>) -> io::Result<()> {
     socket.get_ref().shutdown(Shutdown::Write)?;
+    let read = |mut socket: &Socket| socket.read(&mut client.worker.input.borrow_mut());
     let discard = async {
-        let mut unwanted = [0; 4 << 10];
-        while socket.async_io(Interest::READABLE, |mut socket| socket.read(&mut unwanted)).await? > 0 {}
+        while socket.async_io(Interest::READABLE, read).await? > 0 {}
         Ok(())
     };
     timeout(LINGER, discard).await.unwrap_or(Ok(()))
