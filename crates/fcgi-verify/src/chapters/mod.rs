@@ -1,0 +1,45 @@
+//! The suite, one file per chapter.
+
+use std::sync::LazyLock;
+
+use crate::case::{Case, Stop, Verdict};
+
+mod abort;
+mod keep_conn;
+mod lifecycle;
+mod limits;
+mod management;
+mod pairs;
+mod records;
+mod roles;
+
+/// What a case's function returns.
+pub(crate) type Run = Result<Verdict, Stop>;
+
+/// The chapters in the order in which they run: gentle ones first.
+const CHAPTERS: [(&str, &[Case]); 8] = [
+    ("records", records::CASES),
+    ("pairs", pairs::CASES),
+    ("management", management::CASES),
+    ("lifecycle", lifecycle::CASES),
+    ("keep-conn", keep_conn::CASES),
+    ("roles", roles::CASES),
+    ("abort", abort::CASES),
+    ("limits", limits::CASES),
+];
+
+/// Every case, in the order in which they run.
+pub fn cases() -> &'static [Case] {
+    static CASES: LazyLock<Vec<Case>> = LazyLock::new(|| {
+        CHAPTERS
+            .iter()
+            .flat_map(|(chapter, cases)| cases.iter().map(|case| Case { chapter, ..*case }))
+            .collect()
+    });
+    &CASES
+}
+
+/// The names of the chapters.
+pub fn chapters() -> impl Iterator<Item = &'static str> {
+    CHAPTERS.iter().map(|(chapter, _)| *chapter)
+}
