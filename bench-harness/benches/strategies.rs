@@ -138,7 +138,8 @@ impl Laboratory {
         if !self.failures.is_empty() {
             eprintln!("\nNot everything was measured:");
             for failure in &self.failures {
-                eprintln!("- {failure}");
+                // The whole of it was said when it happened.
+                eprintln!("- {}", failure.lines().next().unwrap_or_default());
             }
             std::process::exit(1);
         }
