@@ -1,0 +1,30 @@
+"""flup: a pool of threads; with --multiplexed also several requests of one connection at a time."""
+
+import os
+import sys
+
+from flup.server.fcgi import WSGIServer
+
+
+def application(environ, start_response):
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    if path == "/hello":
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "13")])
+        return [b"Hello, world\n"]
+    if path == "/echo":
+        body = environ["wsgi.input"].read()
+        start_response("200 OK", [("Content-Type", "application/octet-stream")])
+        return [body]
+    start_response("404 Not Found", [("Content-Type", "text/plain")])
+    return [b"not found\n"]
+
+
+workers = int(os.environ.get("PEER_WORKERS", "16"))
+# Without an address it serves the socket on fd 0.
+WSGIServer(
+    application,
+    multiplexed="--multiplexed" in sys.argv,
+    minSpare=1,
+    maxSpare=workers,
+    maxThreads=workers,
+).run()

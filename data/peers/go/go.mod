@@ -1,0 +1,3 @@
+module fcgi-lab-peer
+
+go 1.18
