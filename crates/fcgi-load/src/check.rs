@@ -25,7 +25,8 @@ pub(crate) struct Progress {
     /// So many bytes equal the golden copy's; of no meaning once `scanning`.
     matched: usize,
     scanning: bool,
-    scan: Scan,
+    /// Apart, so that what is used for every reply stays together; made on first use, and then kept.
+    scan: Box<Scan>,
 }
 
 /// What is wrong with a reply's output.

@@ -1,12 +1,13 @@
 //! One connection to the server: its socket, the requests in flight on it, and the verdict on each reply.
 
 use std::collections::VecDeque;
+use std::io::IoSlice;
 use std::time::Instant;
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 
 use crate::address::Mode;
 use crate::check::{Check, Fault, Progress};
@@ -15,8 +16,10 @@ use crate::report::{ErrorKind, Report};
 use crate::socket::{Opened, Target};
 use crate::template::Template;
 
-/// Requests are encoded into a buffer until it holds this much, and written by one call.
+/// One call writes at most about this much.
 const OUT_LIMIT: usize = 256 << 10;
+/// One call writes at most so many pieces.
+const MAX_PIECES: usize = 64;
 /// One read takes this much; small enough to stay in a core's second-level cache.
 const IN_LIMIT: usize = 128 << 10;
 
@@ -54,8 +57,9 @@ pub(crate) struct Core {
     pub(crate) waiting: Vec<usize>,
     /// Why the last attempt to connect failed.
     pub(crate) connect_error: Option<Errno>,
-    /// What one read brought; shared, since nothing of it outlives its reading.
+    /// What one read brought, and what one write is to take; shared, since neither outlives the call.
     input: Vec<u8>,
+    output: Vec<u8>,
 }
 
 impl Core {
@@ -82,6 +86,7 @@ impl Core {
             waiting: Vec::new(),
             connect_error: None,
             input: vec![0; IN_LIMIT],
+            output: Vec::new(),
         }
     }
 
@@ -101,15 +106,13 @@ pub(crate) struct Connection {
     records: Records,
     /// Slot `n` sends its requests under the id `n + 1`.
     slots: Vec<Slot>,
-    free: Vec<u16>,
+    /// First in, first out, so that requests answered in order are sent again in order, from one place.
+    free: VecDeque<u16>,
     in_flight: u32,
-    /// Slots whose request is not yet wholly in `out`; of the first, `encoded` bytes are.
+    /// Slots whose request is not yet wholly written; of the first, `written` bytes are.
     unsent: VecDeque<u16>,
-    encoded: usize,
-    out: Vec<u8>,
     written: usize,
-    /// Requests begun in `out`, and those that left it: what the server can know of.
-    in_out: u32,
+    /// Requests of which the server can know: begun to be written, and not answered.
     on_wire: u32,
     /// Whether epoll watches for room to write.
     watches_out: bool,
@@ -148,7 +151,7 @@ struct Slot {
 enum State {
     #[default]
     Free,
-    /// Not a byte of it is encoded.
+    /// Not a byte of it is written.
     Queued,
     InFlight,
     /// Answered before all of it was sent: its id is not free before the rest is.
@@ -162,13 +165,10 @@ impl Connection {
             link: Link::Idle,
             records: Records::default(),
             slots: (0..streams).map(|_| Slot::default()).collect(),
-            free: (0..streams).rev().collect(),
+            free: (0..streams).collect(),
             in_flight: 0,
             unsent: VecDeque::with_capacity(streams.into()),
-            encoded: 0,
-            out: Vec::new(),
             written: 0,
-            in_out: 0,
             on_wire: 0,
             watches_out: false,
             failures: 0,
@@ -193,10 +193,10 @@ impl Connection {
         usable && !self.free.is_empty()
     }
 
-    /// Takes on one request. It is encoded and written by [`flush`](Self::flush).
+    /// Takes on one request. It is written by [`flush`](Self::flush).
     #[inline]
     pub(crate) fn dispatch(&mut self, core: &mut Core, due: u64, now: u64) {
-        let Some(index) = self.free.pop() else { return };
+        let Some(index) = self.free.pop_front() else { return };
         let slot = &mut self.slots[usize::from(index)];
         slot.state = State::Queued;
         slot.begun = false;
@@ -243,27 +243,15 @@ impl Connection {
         }
     }
 
-    /// Encodes and writes until everything is written or the socket is full.
+    /// Writes until everything is written or the socket is full.
     #[inline]
     pub(crate) fn flush(&mut self, core: &mut Core) {
         while let Link::Up(socket) = &self.link {
-            if self.written == self.out.len() {
-                self.on_wire += self.in_out;
-                self.in_out = 0;
-                core.report.peak_in_flight = core.report.peak_in_flight.max(self.on_wire);
-                self.out.clear();
-                self.written = 0;
-                if self.unsent.is_empty() {
-                    return self.watch_out(core, false);
-                }
-                self.encode(core);
-                continue;
+            if self.unsent.is_empty() {
+                return self.watch_out(core, false);
             }
-            match rustix::net::send(socket, &self.out[self.written..], SendFlags::NOSIGNAL) {
-                Ok(count) => {
-                    self.written += count;
-                    core.report.bytes_out += count as u64;
-                }
+            match send(socket, core, &self.unsent, self.written) {
+                Ok(count) => self.wrote(core, count),
                 Err(Errno::AGAIN) => return self.watch_out(core, true),
                 Err(Errno::INTR) => {}
                 Err(errno) => {
@@ -310,7 +298,7 @@ impl Connection {
 
     /// Forgets everything under way, so that the next run finds a clean connection.
     pub(crate) fn settle(&mut self, core: &mut Core) {
-        if self.in_flight == 0 && self.unsent.is_empty() && self.written == self.out.len() {
+        if self.in_flight == 0 && self.unsent.is_empty() {
             return;
         }
         core.in_flight -= u64::from(self.in_flight);
@@ -402,29 +390,33 @@ impl Connection {
         }
     }
 
+    /// Accounts for what the socket took.
     #[inline]
-    fn encode(&mut self, core: &Core) {
-        while let Some(&index) = self.unsent.front() {
-            let room = OUT_LIMIT - self.out.len();
-            if room == 0 {
-                return;
-            }
+    fn wrote(&mut self, core: &mut Core, mut count: usize) {
+        core.report.bytes_out += count as u64;
+        let length = core.template.len();
+        while let Some(&index) = self.unsent.front()
+            && count > 0
+        {
             let slot = &mut self.slots[usize::from(index)];
             if slot.state == State::Queued {
                 slot.state = State::InFlight;
-                self.in_out += 1;
+                self.on_wire += 1;
             }
-            self.encoded = core.template.copy(self.encoded, room, index + 1, &mut self.out);
-            if self.encoded < core.template.len() {
-                return;
+            let left = length - self.written;
+            if count < left {
+                self.written += count;
+                break;
             }
-            self.encoded = 0;
+            count -= left;
+            self.written = 0;
             self.unsent.pop_front();
             if slot.state == State::Answered {
                 slot.state = State::Free;
-                self.free.push(index);
+                self.free.push_back(index);
             }
         }
+        core.report.peak_in_flight = core.report.peak_in_flight.max(self.on_wire);
     }
 
     #[inline]
@@ -566,11 +558,7 @@ impl Connection {
     fn release(&mut self, core: &mut Core, index: usize) {
         self.in_flight -= 1;
         core.in_flight -= 1;
-        if self.on_wire > 0 {
-            self.on_wire -= 1;
-        } else {
-            self.in_out = self.in_out.saturating_sub(1);
-        }
+        self.on_wire = self.on_wire.saturating_sub(1);
         let slot = &mut self.slots[index];
         if self.unsent.front().is_some_and(|&front| usize::from(front) == index)
             || slot.state == State::Queued
@@ -578,7 +566,7 @@ impl Connection {
             slot.state = State::Answered;
         } else {
             slot.state = State::Free;
-            self.free.push(index as u16);
+            self.free.push_back(index as u16);
         }
     }
 
@@ -640,16 +628,14 @@ impl Connection {
     fn clear(&mut self) {
         if self.in_flight > 0 || self.free.len() < self.slots.len() {
             self.free.clear();
-            self.free.extend((0..self.slots.len() as u16).rev());
+            self.free.extend(0..self.slots.len() as u16);
             self.slots.iter_mut().for_each(|slot| slot.state = State::Free);
         }
         self.in_flight = 0;
         self.records = Records::default();
         self.unsent.clear();
-        self.encoded = 0;
-        self.out.clear();
         self.written = 0;
-        (self.in_out, self.on_wire) = (0, 0);
+        self.on_wire = 0;
     }
 
     /// Waits before the next attempt: not at all after the first failure (a server that closes after so many requests
@@ -669,4 +655,57 @@ impl Connection {
             core.waiting.push(self.index);
         }
     }
+}
+
+/// Writes what it can of these slots' requests by one call. Of the first, `written` bytes are written already.
+#[inline]
+fn send(socket: &OwnedFd, core: &mut Core, unsent: &VecDeque<u16>, written: usize) -> Result<usize, Errno> {
+    let flags = SendFlags::NOSIGNAL;
+    let template = &core.template;
+    let first = unsent[0];
+    let end = run_end(unsent, 0);
+    match template.ready(first, end) {
+        // As a rule everything is one piece.
+        Some(piece) if unsent.len() == usize::from(end - first) => {
+            rustix::net::send(socket, &piece[written..], flags)
+        }
+        Some(piece) => {
+            let mut pieces = [IoSlice::new(&[]); MAX_PIECES];
+            pieces[0] = IoSlice::new(&piece[written..]);
+            let (mut count, mut at) = (1, usize::from(end - first));
+            while count < MAX_PIECES && at < unsent.len() {
+                let (first, end) = (unsent[at], run_end(unsent, at));
+                let Some(piece) = template.ready(first, end) else { break };
+                pieces[count] = IoSlice::new(piece);
+                count += 1;
+                at += usize::from(end - first);
+            }
+            rustix::net::sendmsg(socket, &pieces[..count], &mut SendAncillaryBuffer::default(), flags)
+        }
+        None => {
+            core.output.clear();
+            let mut from = written;
+            for &index in unsent {
+                let room = OUT_LIMIT - core.output.len();
+                if template.copy(from, room, index + 1, &mut core.output) < template.len() {
+                    break;
+                }
+                from = 0;
+            }
+            rustix::net::send(socket, &core.output, flags)
+        }
+    }
+}
+
+/// One more than the last of the slots that, from this place in the queue on, follow each other.
+#[inline]
+fn run_end(unsent: &VecDeque<u16>, at: usize) -> u16 {
+    let mut end = unsent[at] + 1;
+    for &next in unsent.iter().skip(at + 1) {
+        if next != end {
+            break;
+        }
+        end += 1;
+    }
+    end
 }

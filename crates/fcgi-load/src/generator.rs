@@ -174,7 +174,7 @@ impl Generator {
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", options.address)))?;
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let streams = if options.mode == Mode::Multiplex { options.streams as u16 } else { 1 };
-        let template = Template::new(&options.request, options.mode != Mode::Close);
+        let template = Template::new(&options.request, options.mode != Mode::Close, streams);
         let report = Report::new(options.mode, options.rate);
         let check = Check::new(options.request.expect);
         let mut generator = Self {

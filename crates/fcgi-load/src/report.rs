@@ -57,7 +57,8 @@ pub struct Report {
     pub closed_idle: u64,
     /// How often a connection had to wait since the server's backlog was full.
     pub backlog_full: u64,
-    /// The highest number of requests seen in flight on one connection: written whole, not yet answered.
+    /// The highest number of requests seen in flight on one connection: begun to be
+    /// written, not yet answered.
     pub peak_in_flight: u32,
     /// Good replies that were not byte for byte the first one and were parsed in full. Nearly all of them, for a
     /// server with a header that always varies: the generator then works harder.

@@ -13,22 +13,41 @@ const KEEP_CONN: u8 = 1;
 /// record needs no padding to end on the 8-byte border that section 3.3 recommends.
 const MAX_CONTENT: usize = 65_528;
 
+/// Requests under all ids are kept ready side by side if together they are no longer than this: half of a second-level
+/// cache. All connections send from the same copy, so it stays there.
+const READY_LIMIT: usize = 512 << 10;
+
 /// A whole request as it goes over the wire, and the places where its id stands.
 #[derive(Debug)]
 pub(crate) struct Template {
     bytes: Vec<u8>,
     /// Where each record's two bytes of request id are, rising.
     ids: Vec<usize>,
+    /// The request under the ids 1, 2, 3 and so on, one after the other; empty where that would take too much.
+    ready: Vec<u8>,
 }
 
 impl Template {
-    pub(crate) fn new(request: &RequestSpec, keep_conn: bool) -> Self {
-        let mut template = Self { bytes: Vec::new(), ids: Vec::new() };
+    pub(crate) fn new(request: &RequestSpec, keep_conn: bool, streams: u16) -> Self {
+        let mut template = Self { bytes: Vec::new(), ids: Vec::new(), ready: Vec::new() };
         let flags = if keep_conn { KEEP_CONN } else { 0 };
         template.record(BEGIN_REQUEST, &[0, ROLE_RESPONDER, flags, 0, 0, 0, 0, 0]);
         template.stream(PARAMS, &encode_pairs(&request.params));
         template.stream(STDIN, &request.body);
+        if streams == 1 || template.len() * usize::from(streams) <= READY_LIMIT {
+            let mut ready = Vec::with_capacity(template.len() * usize::from(streams));
+            for id in 1..=streams {
+                template.copy(0, template.len(), id, &mut ready);
+            }
+            template.ready = ready;
+        }
         template
+    }
+
+    /// The requests with the ids `first + 1` to `end`, in one piece, if they are kept ready.
+    #[inline]
+    pub(crate) fn ready(&self, first: u16, end: u16) -> Option<&[u8]> {
+        self.ready.get(usize::from(first) * self.len()..usize::from(end) * self.len())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -112,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_small_request_is_these_bytes() {
-        let template = Template::new(&spec(&[("A", "bc"), ("D", "")], b"xyz"), true);
+        let template = Template::new(&spec(&[("A", "bc"), ("D", "")], b"xyz"), true, 1);
         #[rustfmt::skip]
         let expected = [
             1, 1, 0x12, 0x34, 0, 8, 0, 0,   0, 1, 1, 0, 0, 0, 0, 0,             // BEGIN_REQUEST, responder, KEEP_CONN
@@ -126,7 +145,7 @@ mod tests {
 
     #[test]
     fn close_mode_clears_the_keep_conn_flag_and_an_empty_body_is_one_empty_record() {
-        let template = Template::new(&spec(&[], b""), false);
+        let template = Template::new(&spec(&[], b""), false, 1);
         #[rustfmt::skip]
         let expected = [
             1, 1, 0, 1, 0, 8, 0, 0,   0, 1, 0, 0, 0, 0, 0, 0,
@@ -152,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_long_body_is_cut_into_records_with_the_id_in_each() {
-        let template = Template::new(&spec(&[], &vec![7; MAX_CONTENT + 1]), true);
+        let template = Template::new(&spec(&[], &vec![7; MAX_CONTENT + 1]), true, 1);
         let bytes = whole(&template, 0xabcd);
         let stdin = 16 + 8;
         assert_eq!(bytes[stdin..stdin + 8], [1, 5, 0xab, 0xcd, 0xff, 0xf8, 0, 0]);
@@ -163,7 +182,7 @@ mod tests {
 
     #[test]
     fn copied_in_pieces_of_any_length_it_is_the_same_request() {
-        let template = Template::new(&spec(&[("NAME", "value")], b"body"), true);
+        let template = Template::new(&spec(&[("NAME", "value")], b"body"), true, 3);
         let expected = whole(&template, 0xabcd);
         for piece in 1..template.len() {
             let mut bytes = Vec::new();
@@ -173,5 +192,20 @@ mod tests {
             }
             assert_eq!(bytes, expected, "in pieces of {piece}");
         }
+    }
+
+    #[test]
+    fn requests_kept_ready_are_those_that_are_copied() {
+        let template = Template::new(&spec(&[("NAME", "value")], b"body"), true, 3);
+        let one_by_one: Vec<u8> = (1..=3).flat_map(|id| whole(&template, id)).collect();
+        assert_eq!(template.ready(0, 3), Some(&one_by_one[..]));
+        assert_eq!(template.ready(1, 2), Some(&whole(&template, 2)[..]));
+    }
+
+    #[test]
+    fn long_requests_are_kept_ready_only_where_there_is_but_one_id() {
+        let long = spec(&[], &vec![0; READY_LIMIT]);
+        assert!(Template::new(&long, true, 1).ready(0, 1).is_some());
+        assert!(Template::new(&long, true, 2).ready(0, 1).is_none());
     }
 }
