@@ -3,6 +3,7 @@
 //! It shares no code with the crates that it checks: the specification's bytes stand here once more, in the plainest
 //! form, so that a mistake there cannot be made here too.
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -237,6 +238,24 @@ impl Client {
                 return Ok(reply);
             }
         }
+    }
+
+    /// The next `count` replies, with their ids, in the order in which they end.
+    pub fn replies(&mut self, count: usize) -> io::Result<Vec<(u16, Reply)>> {
+        let mut begun: HashMap<u16, ReplyBuilder> = HashMap::new();
+        let mut replies = Vec::new();
+        while replies.len() < count {
+            let Some(record) = self.record()? else {
+                let problem = format!("closed after {} of {count} replies", replies.len());
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, problem));
+            };
+            let id = record.id;
+            if let Some(reply) = begun.entry(id).or_default().add(record)? {
+                begun.remove(&id);
+                replies.push((id, reply));
+            }
+        }
+        Ok(replies)
     }
 
     /// What the worker answers to FCGI_GET_VALUES, by name.

@@ -1,6 +1,6 @@
 //! A child process that cannot be left behind.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
@@ -115,9 +115,16 @@ pub fn kill(pid: u32) {
     }
 }
 
+/// Whether a process exists and has not ended.
+pub fn is_running(pid: u32) -> bool {
+    // One that has ended and was not reaped yet is in state Z. The state follows the name, which is in parentheses.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
 /// The children of a process that were forked by its main thread.
 fn children_of(pid: u32) -> Vec<u32> {
-    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
@@ -137,13 +144,9 @@ mod tests {
         drop(process);
         let deadline = Instant::now() + Duration::from_secs(5);
         // Killed at once; its new parent may take a moment to reap it.
-        while is_alive(child) {
+        while is_running(child) {
             assert!(Instant::now() < deadline, "process {child} was left behind");
             thread::sleep(Duration::from_millis(1));
         }
-    }
-
-    fn is_alive(pid: u32) -> bool {
-        std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
     }
 }

@@ -1,14 +1,57 @@
 //! The workload's paths.
 
+use bench_harness::client::{Client, Request};
 use bench_harness::{Family, Pool, Strategy, check};
 
-use crate::Test;
 use crate::support::Outcome;
+use crate::trial::Test;
 
-pub(crate) const TESTS: &[(&str, Test)] = &[("every_path_of_the_workload_is_answered", every_path)];
+pub(crate) const TESTS: &[Test] = &[
+    Test::new("every_path_of_the_workload_is_answered", every_path),
+    Test::new("the_path_may_come_in_three_ways", three_ways),
+    Test::new("binary_parameters_of_all_lengths_come_through", binary_parameters),
+];
 
 fn every_path(strategy: &Strategy, family: Family) -> Outcome {
     let pool = Pool::launch(strategy, family, &["--processes", "2"])?;
     check(pool.address())?;
+    Ok(())
+}
+
+/// Front ends cut it in different places.
+fn three_ways(strategy: &Strategy, family: Family) -> Outcome {
+    let pool = Pool::launch(strategy, family, &["--processes", "1"])?;
+    let mut client = Client::connect(pool.address())?;
+    let ways: [&[(&str, &str)]; 4] = [
+        &[("SCRIPT_NAME", "/status"), ("QUERY_STRING", "code=202")],
+        &[("SCRIPT_NAME", ""), ("PATH_INFO", "/status"), ("QUERY_STRING", "code=202")],
+        &[("SCRIPT_NAME", "/sta"), ("PATH_INFO", "tus"), ("QUERY_STRING", "code=202")],
+        &[("REQUEST_URI", "/status?code=202")],
+    ];
+    for params in ways {
+        let mut request = Request::get("/");
+        request.params = params.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let reply = client.request(&request)?;
+        ensure!(reply.status == 202, "status {} for {params:?}", reply.status);
+    }
+    Ok(())
+}
+
+/// Lengths below 128 take one byte and the others four, for names and values alike.
+fn binary_parameters(strategy: &Strategy, family: Family) -> Outcome {
+    let pool = Pool::launch(strategy, family, &["--processes", "1"])?;
+    let mut client = Client::connect(pool.address())?;
+    let mut request = Request::get("/params").param("LONG", &"v".repeat(20_000));
+    for name in [1, 127, 128, 300] {
+        for value in [0, 1, 127, 128, 300] {
+            request = request.param(&"N".repeat(name), &"v".repeat(value));
+        }
+    }
+    let mut expected: Vec<_> = request.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    expected.sort();
+    let reply = client.request(&request)?;
+    ensure!(reply.status == 200, "status {}", reply.status);
+    let body = String::from_utf8(reply.body)?;
+    ensure!(body.lines().eq(expected.iter().map(String::as_str)), "{} bytes of other lines", body.len());
     Ok(())
 }

@@ -2,33 +2,36 @@
 //!
 //! A test is named `STRATEGY::FAMILY::sentence`, so `cargo test --test strategies prefork::tcp` runs some of them.
 
+#[macro_use]
 #[path = "../support/mod.rs"]
 mod support;
 
 mod answers;
+mod bodies;
+mod cgi_fcgi;
+mod connections;
+mod draining;
+mod limits;
+mod multiplexing;
+mod refused_starts;
+mod starting;
+mod supervision;
+mod trial;
 
 use std::process::ExitCode;
 
-use bench_harness::{Family, Strategy};
-use libtest_mimic::Trial;
-use support::Outcome;
-
-/// One test, run for every strategy and family.
-type Test = fn(&Strategy, Family) -> Outcome;
-
 fn main() -> ExitCode {
-    support::run(4, |strategy| {
-        let groups = [answers::TESTS];
-        let tests = || groups.into_iter().flatten();
-        Family::ALL
-            .into_iter()
-            .flat_map(|family| tests().map(move |test| trial(strategy, family, test)))
-            .collect()
-    })
-}
-
-fn trial(strategy: &Strategy, family: Family, &(sentence, test): &(&str, Test)) -> Trial {
-    let name = format!("{}::{family}::{sentence}", strategy.name());
-    let strategy = strategy.clone();
-    Trial::test(name, move || test(&strategy, family))
+    let groups = [
+        answers::TESTS,
+        bodies::TESTS,
+        cgi_fcgi::TESTS,
+        connections::TESTS,
+        draining::TESTS,
+        limits::TESTS,
+        multiplexing::TESTS,
+        refused_starts::TESTS,
+        starting::TESTS,
+        supervision::TESTS,
+    ];
+    support::run(4, |strategy| trial::of(strategy, &groups))
 }

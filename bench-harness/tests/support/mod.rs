@@ -1,5 +1,7 @@
 //! What both test programs need: the strategies, built, and short ways to fail.
 
+pub(crate) mod programs;
+
 use std::process::ExitCode;
 
 use bench_harness::{Source, Strategy, builds, discover};
@@ -31,7 +33,9 @@ pub(crate) fn run(threads: usize, trials_of: impl Fn(&Strategy) -> Vec<Trial>) -
             return ExitCode::FAILURE;
         }
     };
-    let trials = sources.iter().flat_map(|source| build(source, &args, &trials_of)).collect();
+    let mut trials: Vec<_> = sources.iter().flat_map(|source| build(source, &args, &trials_of)).collect();
+    // The same test of all strategies together: those of one strategy may have to wait for each other.
+    trials.sort_by_cached_key(|trial| trial.name().splitn(3, "::").nth(2).map(str::to_owned));
     libtest_mimic::run(&args, trials).exit_code()
 }
 

@@ -1,0 +1,67 @@
+//! Every strategy behind real web servers: lighttpd, nginx and HAProxy, with the configurations in data/front-ends.
+//!
+//! A test is named `STRATEGY::FRONT-END::FAMILY::sentence`, so `cargo test --test front_ends mio::nginx` runs some.
+
+#[macro_use]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod connections;
+mod front_end;
+mod http;
+mod spawning;
+mod tap;
+mod workload;
+
+use std::process::ExitCode;
+
+use bench_harness::Strategy;
+use front_end::{Kind, Site};
+use libtest_mimic::{Completion, Trial};
+use support::{Outcome, programs};
+
+/// One test and the front ends that it is for.
+struct Test {
+    sentence: &'static str,
+    sites: &'static [Site],
+    run: fn(&Strategy, Site) -> Outcome,
+}
+
+const TESTS: &[Test] = &[
+    Test { sentence: "every_path_of_the_workload_is_answered", sites: Site::ALL, run: workload::every_path },
+    Test { sentence: "a_mebibyte_is_echoed", sites: Site::ALL, run: workload::a_mebibyte },
+    Test { sentence: "ten_mebibytes_go_out", sites: Site::ALL, run: workload::ten_mebibytes },
+    Test { sentence: "eight_clients_at_a_time_are_served", sites: Site::ALL, run: workload::eight_clients },
+    Test { sentence: "a_refusal_reaches_the_client", sites: Site::POOLS, run: workload::refusal },
+    Test { sentence: "connections_are_kept", sites: &[Site::unix(Kind::Nginx)], run: connections::kept },
+    Test {
+        sentence: "requests_share_a_connection_where_the_pool_multiplexes",
+        sites: &[Site::unix(Kind::HaProxy)],
+        run: connections::shared,
+    },
+    Test {
+        sentence: "the_workers_end_with_their_spawner",
+        sites: &[Site::unix(Kind::LighttpdSpawning)],
+        run: spawning::workers_end,
+    },
+    Test {
+        sentence: "a_worker_that_dies_is_spawned_again",
+        sites: &[Site::unix(Kind::LighttpdSpawning)],
+        run: spawning::worker_dies,
+    },
+];
+
+fn main() -> ExitCode {
+    support::run(4, |strategy| {
+        TESTS.iter().flat_map(|test| test.sites.iter().map(|site| trial(strategy, *site, test))).collect()
+    })
+}
+
+fn trial(strategy: &Strategy, site: Site, test: &'static Test) -> Trial {
+    let name = format!("{}::{site}::{}", strategy.name(), test.sentence);
+    let strategy = strategy.clone();
+    Trial::ignorable_test(name, move || match programs::missing(site.kind.program()) {
+        Some(missing) => missing,
+        None => (test.run)(&strategy, site).map(|()| Completion::Completed),
+    })
+}

@@ -1,0 +1,54 @@
+//! lighttpd as the spawner of the workers.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bench_harness::process::{is_running, kill};
+use bench_harness::{Strategy, workload};
+use rustix::process::Signal;
+
+use crate::front_end::{FrontEnd, Site};
+use crate::support::Outcome;
+use crate::workload::ask;
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+pub(crate) fn workers_end(strategy: &Strategy, site: Site) -> Outcome {
+    let mut front_end = FrontEnd::start(strategy, site)?;
+    ask(&front_end, &workload::cases()[0])?;
+    let workers = front_end.process().children();
+    ensure!(workers.len() == 2, "max-procs is 2, there are {workers:?}");
+    front_end.process().signal(Signal::TERM)?;
+    front_end.process().wait(LIMIT)?;
+    let deadline = Instant::now() + LIMIT;
+    while let Some(left) = workers.iter().find(|worker| is_running(**worker)) {
+        ensure!(Instant::now() < deadline, "worker {left} still runs");
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// lighttpd looks after its children about once a second, and may answer 500 or 503 until then.
+pub(crate) fn worker_dies(strategy: &Strategy, site: Site) -> Outcome {
+    let mut front_end = FrontEnd::start(strategy, site)?;
+    // It takes connections before it has started its workers.
+    ask(&front_end, &workload::cases()[0])?;
+    let before = front_end.process().children();
+    let victim = *before.first().ok_or("lighttpd has no children")?;
+    kill(victim);
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let answered = ask(&front_end, &workload::cases()[0]);
+        let now = front_end.process().children();
+        let running = now.iter().filter(|worker| is_running(**worker)).count();
+        if answered.is_ok() && running == 2 && !now.contains(&victim) {
+            break;
+        }
+        ensure!(Instant::now() < deadline, "not replaced: {before:?}, then {now:?}: {answered:?}");
+        thread::sleep(Duration::from_millis(50));
+    }
+    for case in workload::cases() {
+        ask(&front_end, &case)?;
+    }
+    Ok(())
+}

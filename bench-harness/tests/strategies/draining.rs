@@ -1,0 +1,218 @@
+//! SIGTERM: no new connections, every request that was sent before it is answered, exit status 0.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bench_harness::client::{Client, Reply, ReplyBuilder, Request};
+use bench_harness::{Family, Pool, Strategy};
+use fcgi_load::{Address, Mode};
+use rustix::process::Signal;
+
+use crate::support::Outcome;
+use crate::trial::{Needs, Test};
+
+pub(crate) const TESTS: &[Test] = &[
+    Test::new("sigterm_under_load_loses_nothing_with_closed_connections", under_load_close),
+    Test::new("sigterm_under_load_loses_nothing_with_kept_connections", under_load_keep),
+    Test::new("sigterm_under_load_loses_nothing_with_multiplexed_connections", under_load_multiplex)
+        .needs(Needs::Multiplexing),
+    Test::new("sigterm_lets_a_waiting_request_finish", waiting_request),
+    Test::new("sigterm_does_not_wait_for_idle_connections", idle_connections),
+    Test::new("sigint_drains_too", sigint),
+    Test::new("sigterm_during_a_slow_start_is_not_lost", slow_start),
+];
+
+/// Much more than a drain needs; it is asserted that it ends, not how fast this machine is.
+const PROMPTLY: Duration = Duration::from_secs(4);
+
+fn under_load_close(strategy: &Strategy, family: Family) -> Outcome {
+    under_load(strategy, family, Mode::Close, 6)
+}
+
+fn under_load_keep(strategy: &Strategy, family: Family) -> Outcome {
+    under_load(strategy, family, Mode::Keep, 2)
+}
+
+fn under_load_multiplex(strategy: &Strategy, family: Family) -> Outcome {
+    under_load(strategy, family, Mode::Multiplex, 2)
+}
+
+fn under_load(strategy: &Strategy, family: Family, mode: Mode, clients: usize) -> Outcome {
+    let pool = Pool::launch(strategy, family, &["--processes", "2"])?;
+    let address = pool.address().clone();
+    let asked_to_end = OnceLock::new();
+    let (status, took, answered) = thread::scope(|scope| -> Result<_, libtest_mimic::Failed> {
+        let load: Vec<_> =
+            (0..clients).map(|_| scope.spawn(|| load(&address, mode, &asked_to_end))).collect();
+        thread::sleep(Duration::from_millis(300));
+        // Noted before the signal is sent: what was sent until now was sent before it.
+        let begun = *asked_to_end.get_or_init(Instant::now);
+        let status = pool.drain();
+        let took = begun.elapsed();
+        let mut answered = 0;
+        for client in load {
+            answered += client.join().map_err(|_| "a client panicked")??;
+        }
+        Ok((status?, took, answered))
+    })?;
+    ensure!(answered > clients, "only {answered} requests were answered");
+    ensure!(status.success(), "the pool ended with {status}");
+    ensure!(took < PROMPTLY, "the drain took {took:?}");
+    Ok(())
+}
+
+/// Requests, one after the other or several at a time, until the worker closes. Returns how many were answered; `Err`
+/// is a request that was lost.
+fn load(address: &Address, mode: Mode, asked_to_end: &OnceLock<Instant>) -> Result<usize, String> {
+    let streams = if mode == Mode::Multiplex { 8 } else { 1 };
+    let mut answered = 0;
+    loop {
+        let mut client = match Client::connect(address) {
+            Ok(client) => client,
+            Err(_) if asked_to_end.get().is_some() => return Ok(answered),
+            Err(error) => return Err(format!("cannot connect before SIGTERM: {error}")),
+        };
+        let mut in_flight = HashMap::new();
+        for id in 1..=streams {
+            in_flight.extend(send(&mut client, id, mode, asked_to_end)?);
+        }
+        while !in_flight.is_empty() {
+            match next_reply(&mut client, &mut in_flight) {
+                Ok((id, reply)) => {
+                    if reply.status != 200 || reply.body.len() != 20_000 {
+                        return Err(format!("{} with {} bytes", reply.status, reply.body.len()));
+                    }
+                    answered += 1;
+                    if mode != Mode::Close {
+                        in_flight.extend(send(&mut client, id, mode, asked_to_end)?);
+                    }
+                }
+                Err(error) => {
+                    lost(&in_flight, asked_to_end.get(), &error)?;
+                    in_flight.clear();
+                }
+            }
+        }
+    }
+}
+
+/// A request that was sent whole, and as much of its reply as has come.
+struct InFlight {
+    sent: Instant,
+    reply: ReplyBuilder,
+}
+
+/// `None`: the worker has closed, as it may when asked to end.
+fn send(
+    client: &mut Client,
+    id: u16,
+    mode: Mode,
+    asked_to_end: &OnceLock<Instant>,
+) -> Result<Option<(u16, InFlight)>, String> {
+    let mut request = Request::get("/bytes?n=20000").id(id);
+    request.keep = mode != Mode::Close;
+    match client.send(&request.encode()) {
+        Ok(()) => Ok(Some((id, InFlight { sent: Instant::now(), reply: ReplyBuilder::default() }))),
+        Err(_) if asked_to_end.get().is_some() => Ok(None),
+        Err(error) => Err(format!("closed before SIGTERM: {error}")),
+    }
+}
+
+fn next_reply(client: &mut Client, in_flight: &mut HashMap<u16, InFlight>) -> io::Result<(u16, Reply)> {
+    loop {
+        let record = client.record()?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let id = record.id;
+        let Some(request) = in_flight.get_mut(&id) else {
+            return Err(io::Error::other(format!("a record for request {id}, which was not sent")));
+        };
+        if let Some(reply) = request.reply.add(record)? {
+            in_flight.remove(&id);
+            return Ok((id, reply));
+        }
+    }
+}
+
+/// Whether the end of a connection lost a request: one that was sent before the signal, or one whose answer has begun.
+fn lost(
+    in_flight: &HashMap<u16, InFlight>,
+    asked_to_end: Option<&Instant>,
+    error: &io::Error,
+) -> Result<(), String> {
+    for request in in_flight.values() {
+        let Some(asked_to_end) = asked_to_end else {
+            return Err(format!("closed before SIGTERM: {error}"));
+        };
+        if request.sent < *asked_to_end {
+            let before = *asked_to_end - request.sent;
+            return Err(format!("a request sent {before:?} before SIGTERM is not answered: {error}"));
+        }
+        if request.reply.stdout_len() > 0 {
+            return Err(format!("an answer breaks off after {} bytes: {error}", request.reply.stdout_len()));
+        }
+    }
+    Ok(())
+}
+
+fn waiting_request(strategy: &Strategy, family: Family) -> Outcome {
+    let mut pool = Pool::launch(strategy, family, &["--processes", "1"])?;
+    let mut client = Client::connect(pool.address())?;
+    client.send(&Request::get("/stream?chunks=3&ms=300").encode())?;
+    let mut reply = ReplyBuilder::default();
+    let first = client.record()?.ok_or("closed before the first chunk")?;
+    reply.add(first)?;
+    pool.signal(Signal::TERM)?;
+    let reply = loop {
+        let record = client.record()?.ok_or("closed amid an answer")?;
+        if let Some(reply) = reply.add(record)? {
+            break reply;
+        }
+    };
+    ensure!(reply.body == b"chunk 0\nchunk 1\nchunk 2\n", "{reply:?}");
+    // It has kept its connection, and has nothing more to do.
+    let next = client.record()?;
+    ensure!(next.is_none(), "a close expected, {next:?} came");
+    let status = pool.wait()?;
+    ensure!(status.success(), "the pool ended with {status}");
+    Ok(())
+}
+
+fn idle_connections(strategy: &Strategy, family: Family) -> Outcome {
+    let pool = Pool::launch(strategy, family, &["--processes", "2"])?;
+    let mut clients = vec![Client::connect(pool.address())?, Client::connect(pool.address())?];
+    for client in &mut clients {
+        client.request(&Request::get("/hello"))?;
+    }
+    // One that has never said anything, too.
+    clients.push(Client::connect(pool.address())?);
+    let begun = Instant::now();
+    let status = pool.drain()?;
+    ensure!(status.success(), "the pool ended with {status}");
+    ensure!(begun.elapsed() < PROMPTLY, "the drain took {:?}", begun.elapsed());
+    Ok(())
+}
+
+fn sigint(strategy: &Strategy, family: Family) -> Outcome {
+    let mut pool = Pool::launch(strategy, family, &["--processes", "2"])?;
+    let mut client = Client::connect(pool.address())?;
+    client.request(&Request::get("/hello"))?;
+    pool.signal(Signal::INT)?;
+    let status = pool.wait()?;
+    ensure!(status.success(), "the pool ended with {status}");
+    Ok(())
+}
+
+fn slow_start(strategy: &Strategy, family: Family) -> Outcome {
+    let pool = Pool::launch(strategy, family, &["--processes", "2", "--startup-ms", "300"])?;
+    let mut client = Client::connect(pool.address())?;
+    client.send(&Request::get("/hello").closing().encode())?;
+    let begun = Instant::now();
+    let status = pool.drain()?;
+    ensure!(status.success(), "the pool ended with {status}");
+    ensure!(begun.elapsed() < PROMPTLY, "the drain took {:?}", begun.elapsed());
+    let reply = client.reply(1)?;
+    ensure!(reply.status == 200, "{reply:?}");
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! Workers that die: replaced, and nobody else notices.
+
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bench_harness::client::{Client, Request};
+use bench_harness::process::{is_running, kill};
+use bench_harness::{Family, Pool, Strategy, check};
+use fcgi_load::{Generator, Mode, Options, RequestSpec, Until};
+use libtest_mimic::Failed;
+
+use crate::support::Outcome;
+use crate::trial::Test;
+
+pub(crate) const TESTS: &[Test] = &[
+    Test::new("a_killed_worker_costs_only_its_requests_in_flight_with_kept_connections", killed_keep),
+    Test::new("a_killed_worker_costs_only_its_requests_in_flight_with_closed_connections", killed_close),
+    Test::new("a_crashed_worker_is_replaced", crashed),
+    Test::new("workers_do_not_outlive_a_killed_supervisor", orphaned),
+];
+
+fn killed_keep(strategy: &Strategy, family: Family) -> Outcome {
+    // As many as two processes with one connection each can hold.
+    killed(strategy, family, Mode::Keep, 2)
+}
+
+fn killed_close(strategy: &Strategy, family: Family) -> Outcome {
+    killed(strategy, family, Mode::Close, 6)
+}
+
+fn killed(strategy: &Strategy, family: Family, mode: Mode, connections: usize) -> Outcome {
+    let pool = Pool::launch(strategy, family, &["--processes", "2"])?;
+    let before = wait_for_workers(&pool, 2)?;
+    let request = RequestSpec::get("/wait?ms=2").expect_body("waited 2 ms\n");
+    let mut options = Options::new(pool.address().clone(), request);
+    options.mode = mode;
+    options.connections = connections;
+    let mut generator = Generator::new(options)?;
+    let progress = generator.progress();
+    let victim = *before.first().ok_or("no worker")?;
+    let report = thread::scope(|scope| {
+        scope.spawn(|| {
+            let deadline = Instant::now() + Duration::from_secs(10);
+            // Under load, that is: when it has answered.
+            while progress.completed() < 50 && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(2));
+            }
+            kill(victim);
+        });
+        generator.run(Until::Duration(Duration::from_millis(1_500)))
+    })?;
+    // Its connections may be all that the pool can hold.
+    drop(generator);
+
+    ensure!(report.completed > 100, "only {} requests were answered", report.completed);
+    let harmed = report.errors.total();
+    ensure!(
+        harmed <= connections as u64 && report.refused == 0,
+        "{harmed} requests failed where {connections} were in flight, {} were refused: {:?}",
+        report.refused,
+        report.errors
+    );
+    let after = wait_for_workers(&pool, 2)?;
+    ensure!(!after.contains(&victim), "{victim} was killed and is among {after:?}");
+    ensure!(
+        before.intersection(&after).count() == 1,
+        "the other one did not stay: {before:?}, then {after:?}"
+    );
+    check(pool.address())?;
+    Ok(())
+}
+
+fn crashed(strategy: &Strategy, family: Family) -> Outcome {
+    let pool = Pool::launch(strategy, family, &["--processes", "2", "--allow-crash"])?;
+    let mut before = wait_for_workers(&pool, 2)?;
+    for _ in 0..2 {
+        if let Ok(reply) = Client::connect(pool.address())?.request(&Request::get("/crash")) {
+            return Err(format!("an answer came: {reply:?}").into());
+        }
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let after = loop {
+            let after = wait_for_workers(&pool, 2)?;
+            if after != before {
+                break after;
+            }
+            ensure!(Instant::now() < deadline, "nobody crashed: {before:?}");
+            thread::sleep(Duration::from_millis(2));
+        };
+        ensure!(before.intersection(&after).count() == 1, "one crashed: {before:?}, then {after:?}");
+        before = after;
+    }
+    let reply = Client::connect(pool.address())?.request(&Request::get("/hello"))?;
+    ensure!(reply.status == 200, "{reply:?}");
+    let said = pool.stderr();
+    ensure!(said.lines().count() == 2, "a line for each crash expected: {said:?}");
+    let status = pool.drain()?;
+    ensure!(status.success(), "it ended with {status}");
+    Ok(())
+}
+
+fn orphaned(strategy: &Strategy, family: Family) -> Outcome {
+    let pool = Pool::launch(strategy, family, &["--processes", "2"])?;
+    let workers = wait_for_workers(&pool, 2)?;
+    check(pool.address())?;
+    kill(pool.pid());
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while let Some(left) = workers.iter().find(|worker| is_running(**worker)) {
+        ensure!(Instant::now() < deadline, "worker {left} still runs");
+        thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// The workers, once there are so many of them.
+fn wait_for_workers(pool: &Pool, count: usize) -> Result<BTreeSet<u32>, Failed> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let workers: BTreeSet<u32> = pool.worker_pids().into_iter().filter(|pid| is_running(*pid)).collect();
+        if workers.len() == count {
+            return Ok(workers);
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "{count} workers expected, there are {workers:?}: {}",
+            pool.stderr()
+        );
+        thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,106 @@
+//! What a test of a strategy is, and which strategies it is for.
+
+use bench_harness::client::Client;
+use bench_harness::{Family, Pool, Strategy};
+use libtest_mimic::{Completion, Failed, Trial};
+
+use crate::support::{Outcome, programs};
+
+/// One test, run for every strategy on the families named.
+pub(crate) struct Test {
+    pub(crate) sentence: &'static str,
+    pub(crate) families: &'static [Family],
+    pub(crate) needs: Needs,
+    /// A program that is not ours and must be installed.
+    pub(crate) program: Option<&'static str>,
+    pub(crate) run: fn(&Strategy, Family) -> Outcome,
+}
+
+/// Which strategies a test is for, by what they announce of themselves.
+#[derive(Clone, Copy)]
+pub(crate) enum Needs {
+    Nothing,
+    Multiplexing,
+    NoMultiplexing,
+}
+
+impl Test {
+    /// A test for all of them, on both families.
+    pub(crate) const fn new(sentence: &'static str, run: fn(&Strategy, Family) -> Outcome) -> Self {
+        Self { sentence, families: &Family::ALL, needs: Needs::Nothing, program: None, run }
+    }
+
+    /// A test of socket files.
+    pub(crate) const fn unix(sentence: &'static str, run: fn(&Strategy, Family) -> Outcome) -> Self {
+        Self { families: &[Family::Unix], ..Self::new(sentence, run) }
+    }
+
+    /// A test of ports.
+    pub(crate) const fn tcp(sentence: &'static str, run: fn(&Strategy, Family) -> Outcome) -> Self {
+        Self { families: &[Family::Tcp], ..Self::new(sentence, run) }
+    }
+
+    /// The same test, for some strategies only.
+    pub(crate) const fn needs(self, needs: Needs) -> Self {
+        Self { needs, ..self }
+    }
+
+    /// The same test, which runs that program.
+    pub(crate) const fn program(self, program: &'static str) -> Self {
+        Self { program: Some(program), ..self }
+    }
+}
+
+/// The trials of a strategy: those of all tests that are for it, on both families.
+pub(crate) fn of(strategy: &Strategy, groups: &[&'static [Test]]) -> Vec<Trial> {
+    let multiplexes = match capacity(strategy, Family::Unix) {
+        Ok(capacity) => capacity.multiplexes,
+        Err(failed) => {
+            let name = format!("{}::it_announces_its_capacity", strategy.name());
+            return vec![Trial::test(name, move || Err(failed))];
+        }
+    };
+    let mut trials = Vec::new();
+    for family in Family::ALL {
+        for test in groups.iter().copied().flatten() {
+            let is_for_it = match test.needs {
+                Needs::Nothing => true,
+                Needs::Multiplexing => multiplexes,
+                Needs::NoMultiplexing => !multiplexes,
+            };
+            if is_for_it && test.families.contains(&family) {
+                trials.push(trial(strategy, family, test));
+            }
+        }
+    }
+    trials
+}
+
+fn trial(strategy: &Strategy, family: Family, test: &'static Test) -> Trial {
+    let name = format!("{}::{family}::{}", strategy.name(), test.sentence);
+    let strategy = strategy.clone();
+    Trial::ignorable_test(name, move || match test.program.and_then(programs::missing) {
+        Some(missing) => missing,
+        None => (test.run)(&strategy, family).map(|()| Completion::Completed),
+    })
+}
+
+/// What one process announces by FCGI_GET_VALUES.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Capacity {
+    pub(crate) connections: usize,
+    pub(crate) multiplexes: bool,
+}
+
+/// Asks a pool of one process.
+pub(crate) fn capacity(strategy: &Strategy, family: Family) -> Result<Capacity, Failed> {
+    let pool = Pool::launch(strategy, family, &["--processes", "1"])?;
+    let values = Client::connect(pool.address())?.values()?;
+    let number = |name: &str| -> Result<usize, Failed> {
+        let Some((_, value)) = values.iter().find(|(known, _)| known == name) else {
+            return Err(format!("{name} is missing in the answer to GET_VALUES: {values:?}").into());
+        };
+        value.parse().map_err(|_| format!("{name} is {value:?}").into())
+    };
+    Ok(Capacity { connections: number("FCGI_MAX_CONNS")?, multiplexes: number("FCGI_MPXS_CONNS")? == 1 })
+}
