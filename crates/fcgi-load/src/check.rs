@@ -1,13 +1,18 @@
-//! Is this reply the right one? Fast where it equals the first good reply byte for byte, in full where it does not.
+//! Is this reply the right one? Fast where it equals an earlier good reply byte for byte, in full where it does not.
 //!
-//! The first good reply's output, headers and all, becomes the golden copy. While a later reply matches it there is
-//! nothing to parse. One that departs from it (`Date`, say, went on by a second) is parsed from its start, so the
-//! verdict never depends on the shortcut.
+//! A good reply that came in one piece becomes the golden copy, records, padding and all, with its id replaced by
+//! every id in use. While later replies equal it, one comparison settles each. One that departs from it (its `Date`
+//! went on by a second, it was cut by a read, its records alternate with another's) is parsed, so the verdict never
+//! depends on the shortcut.
 
 use crate::request::Expect;
 
-/// The longest output kept as a golden copy. Beyond it, parsing the headers costs nothing beside moving the body.
-const GOLDEN_LIMIT: usize = 64 << 10;
+/// Golden copies under all ids are kept if together they are no longer than this: half of a second-level cache.
+/// Parsing a longer reply costs nothing beside moving it.
+const GOLDEN_LIMIT: usize = 512 << 10;
+/// A golden copy that so many replies departed from is replaced by the next good reply. One that always varies thus
+/// costs next to nothing.
+const MISSES: u32 = 1000;
 
 /// The longest CGI header block taken for one.
 const HEAD_LIMIT: usize = 64 << 10;
@@ -16,17 +21,11 @@ const HEAD_LIMIT: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct Check {
     pub(crate) expect: Expect,
-    golden: Option<Vec<u8>>,
-}
-
-/// How far the check of one reply's output has got.
-#[derive(Debug, Default)]
-pub(crate) struct Progress {
-    /// So many bytes equal the golden copy's; of no meaning once `scanning`.
-    matched: usize,
-    scanning: bool,
-    /// Apart, so that what is used for every reply stays together; made on first use, and then kept.
-    scan: Box<Scan>,
+    streams: usize,
+    /// A whole good reply under the ids 1, 2, 3 and so on, one after the other.
+    golden: Vec<u8>,
+    golden_len: usize,
+    misses: u32,
 }
 
 /// What is wrong with a reply's output.
@@ -41,88 +40,68 @@ pub(crate) enum Fault {
 }
 
 impl Check {
-    pub(crate) fn new(expect: Expect) -> Self {
-        Self { expect, golden: None }
+    pub(crate) fn new(expect: Expect, streams: u16) -> Self {
+        // The first good reply is to be learnt from.
+        Self { expect, streams: streams.into(), golden: Vec::new(), golden_len: 0, misses: MISSES }
     }
 
-    /// Makes `progress` ready for a new reply.
+    /// If `input` begins with the whole golden copy under id `index + 1`, its length.
     #[inline]
-    pub(crate) fn begin(&self, progress: &mut Progress) {
-        progress.matched = 0;
-        progress.scanning = false;
+    pub(crate) fn golden(&self, index: usize, input: &[u8]) -> Option<usize> {
+        let golden = self.golden.get(index * self.golden_len..(index + 1) * self.golden_len)?;
+        (input.starts_with(golden) && !golden.is_empty()).then_some(golden.len())
     }
 
-    /// Takes the next piece of a reply's output.
-    #[inline]
-    pub(crate) fn output(&self, progress: &mut Progress, content: &[u8]) {
-        if !progress.scanning {
-            let end = progress.matched + content.len();
-            if self.golden.as_ref().and_then(|golden| golden.get(progress.matched..end)) == Some(content) {
-                progress.matched = end;
-                return;
+    /// Told of each good reply that was parsed. `records` are all of its bytes, if they came in one piece.
+    pub(crate) fn learn(&mut self, records: Option<&[u8]>) {
+        self.misses = self.misses.saturating_add(1);
+        let Some(records) = records.filter(|records| records.len() * self.streams <= GOLDEN_LIMIT) else {
+            return;
+        };
+        if self.misses < MISSES {
+            return;
+        }
+        self.misses = 0;
+        self.golden_len = records.len();
+        self.golden.clear();
+        for id in 1..=self.streams as u16 {
+            let base = self.golden.len();
+            self.golden.extend_from_slice(records);
+            let mut rest = &mut self.golden[base..];
+            // Section 3.3: version, type, id (2), content length (2), padding length, reserved.
+            while let [_, _, high, low, length_high, length_low, padding, _, ..] = rest {
+                [*high, *low] = id.to_be_bytes();
+                let length =
+                    usize::from(u16::from_be_bytes([*length_high, *length_low])) + usize::from(*padding);
+                rest = rest.get_mut(8 + length..).unwrap_or_default();
             }
-            self.start_scan(progress);
-        }
-        progress.scan.output(content, &self.expect, self.golden.is_none());
-    }
-
-    /// The verdict at the end of the output. `true`: it was the golden copy, and nothing had to be parsed.
-    #[inline]
-    pub(crate) fn finish(&mut self, progress: &mut Progress) -> Result<bool, Fault> {
-        if !progress.scanning {
-            if self.golden.as_ref().is_some_and(|golden| golden.len() == progress.matched) {
-                return Ok(true);
-            }
-            self.start_scan(progress);
-        }
-        progress.scan.verdict(&self.expect)?;
-        if self.golden.is_none() && !progress.scan.raw.is_empty() {
-            self.golden = Some(std::mem::take(&mut progress.scan.raw));
-        }
-        Ok(false)
-    }
-
-    #[cold]
-    fn start_scan(&self, progress: &mut Progress) {
-        progress.scanning = true;
-        progress.scan.reset();
-        if let Some(golden) = &self.golden {
-            progress.scan.output(&golden[..progress.matched], &self.expect, false);
         }
     }
 }
 
 /// A reply's output parsed as it arrives. The body is compared in passing and never gathered.
 #[derive(Debug, Default)]
-struct Scan {
+pub(crate) struct Scan {
     /// The header block, up to and with its empty line.
     head: Vec<u8>,
     head_ended: bool,
     body_len: u64,
     body_differs: bool,
-    /// All of the output, while it may become the golden copy.
-    raw: Vec<u8>,
 }
 
 impl Scan {
-    fn reset(&mut self) {
+    /// Ready for the next reply.
+    #[inline]
+    pub(crate) fn reset(&mut self) {
         self.head.clear();
         self.head_ended = false;
         self.body_len = 0;
         self.body_differs = false;
-        self.raw.clear();
     }
 
-    fn output(&mut self, mut content: &[u8], expect: &Expect, keep_raw: bool) {
-        if keep_raw {
-            // Emptied when it outgrows the limit, and so never again contiguous: `total` tells the two apart.
-            let total = self.head.len() as u64 + self.body_len;
-            if self.raw.len() as u64 == total && self.raw.len() + content.len() <= GOLDEN_LIMIT {
-                self.raw.extend(content);
-            } else {
-                self.raw.clear();
-            }
-        }
+    /// Takes the next piece of a reply's output.
+    #[inline]
+    pub(crate) fn output(&mut self, mut content: &[u8], expect: &Expect) {
         if !self.head_ended {
             let taken = self.take_head(content);
             content = &content[taken..];
@@ -159,7 +138,8 @@ impl Scan {
         content.len()
     }
 
-    fn verdict(&self, expect: &Expect) -> Result<(), Fault> {
+    /// The verdict at the end of the output.
+    pub(crate) fn verdict(&self, expect: &Expect) -> Result<(), Fault> {
         if !self.head_ended {
             return Err(Fault::Head);
         }
@@ -192,113 +172,131 @@ impl Scan {
 mod tests {
     use super::*;
 
-    fn check(body: Option<&[u8]>) -> Check {
-        Check::new(Expect { body: body.map(Into::into), ..Expect::default() })
+    fn expect(body: Option<&[u8]>) -> Expect {
+        Expect { body: body.map(Into::into), ..Expect::default() }
     }
 
-    fn judge(check: &mut Check, output: &[u8], piece: usize) -> Result<bool, Fault> {
-        let mut progress = Progress::default();
-        check.begin(&mut progress);
+    fn judge(expect: &Expect, output: &[u8], piece: usize) -> Result<(), Fault> {
+        let mut scan = Scan::default();
+        scan.output(b"Status: 999 of an earlier reply", expect);
+        scan.reset();
         for content in output.chunks(piece) {
-            check.output(&mut progress, content);
+            scan.output(content, expect);
         }
-        check.finish(&mut progress)
+        scan.verdict(expect)
     }
 
     #[test]
-    fn the_second_equal_reply_is_not_parsed_however_it_is_cut() {
-        let reply = b"Content-Type: text/plain\r\n\r\nHello\n";
-        for piece in 1..=reply.len() {
-            let mut check = check(Some(b"Hello\n"));
-            assert_eq!(judge(&mut check, reply, piece), Ok(false));
-            for later in 1..=reply.len() {
-                assert_eq!(judge(&mut check, reply, later), Ok(true));
-            }
-        }
-    }
-
-    #[test]
-    fn a_header_that_varies_is_no_fault() {
-        let mut check = check(Some(b"body"));
-        assert_eq!(judge(&mut check, b"Date: 1\n\nbody", 99), Ok(false));
-        assert_eq!(judge(&mut check, b"Date: 2\n\nbody", 99), Ok(false));
-        assert_eq!(judge(&mut check, b"Date: 1\n\nbody", 99), Ok(true));
-    }
-
-    #[test]
-    fn a_body_that_departs_from_the_golden_copy_is_found_wherever_it_departs() {
-        let good = b"A: b\n\nbody";
+    fn a_wrong_body_is_found_wherever_it_departs_and_however_it_is_cut() {
+        let good = b"A: b\r\n\r\nbody";
+        let expect = expect(Some(b"body"));
         for piece in 1..=good.len() {
-            for at in 6..good.len() {
-                let mut check = check(Some(b"body"));
-                assert_eq!(judge(&mut check, good, piece), Ok(false));
+            assert_eq!(judge(&expect, good, piece), Ok(()));
+            for at in 8..good.len() {
                 let mut bad = good.to_vec();
                 bad[at] ^= 1;
                 assert_eq!(
-                    judge(&mut check, &bad, piece),
+                    judge(&expect, &bad, piece),
                     Err(Fault::Body(4)),
                     "byte {at} in pieces of {piece}"
                 );
-                assert_eq!(judge(&mut check, &good[..at], piece), Err(Fault::Body(at as u64 - 6)));
-                assert_eq!(judge(&mut check, b"A: b\n\nbodybody", piece), Err(Fault::Body(8)));
-                assert_eq!(judge(&mut check, good, piece), Ok(true));
+                assert_eq!(judge(&expect, &good[..at], piece), Err(Fault::Body(at as u64 - 8)));
             }
+            assert_eq!(judge(&expect, b"A: b\n\nbodybody", piece), Err(Fault::Body(8)));
         }
     }
 
     #[test]
     fn without_an_expected_body_any_body_will_do_but_the_status_counts() {
-        let mut check = check(None);
-        assert_eq!(judge(&mut check, b"A: b\n\none", 99), Ok(false));
-        assert_eq!(judge(&mut check, b"A: b\n\ntwo", 99), Ok(false));
-        assert_eq!(judge(&mut check, b"Status: 404 Not Found\n\none", 99), Err(Fault::Status(404)));
+        assert_eq!(judge(&expect(None), b"A: b\n\none", 99), Ok(()));
+        assert_eq!(judge(&expect(None), b"Status: 404 Not Found\n\none", 99), Err(Fault::Status(404)));
     }
 
     #[test]
     fn the_status_header_is_found_in_any_case_and_place() {
         for (reply, expected) in [
-            (&b"status:200\r\n\r\n"[..], Ok(false)),
-            (b"X: y\nSTATUS:   200 OK\n\n", Ok(false)),
-            (b"\n", Ok(false)),
+            (&b"status:200\r\n\r\n"[..], Ok(())),
+            (b"X: y\nSTATUS:   200 OK\n\n", Ok(())),
+            (b"\n", Ok(())),
             (b"Status: 500\n\n", Err(Fault::Status(500))),
             (b"Status: five\n\n", Err(Fault::Head)),
             (b"Status: 200\n", Err(Fault::Head)),
             (b"", Err(Fault::Head)),
         ] {
-            assert_eq!(judge(&mut check(Some(b"")), reply, 1), expected, "{}", reply.escape_ascii());
+            assert_eq!(judge(&expect(Some(b"")), reply, 1), expected, "{}", reply.escape_ascii());
         }
-    }
-
-    #[test]
-    fn a_bad_first_reply_does_not_become_the_golden_copy() {
-        let mut check = check(Some(b"good"));
-        assert_eq!(judge(&mut check, b"\nbad", 99), Err(Fault::Body(3)));
-        assert_eq!(judge(&mut check, b"\nbad", 99), Err(Fault::Body(3)));
-        assert_eq!(judge(&mut check, b"\ngood", 99), Ok(false));
-        assert_eq!(judge(&mut check, b"\ngood", 99), Ok(true));
-    }
-
-    #[test]
-    fn a_reply_too_long_for_a_golden_copy_is_checked_all_the_same() {
-        let body = vec![b'x'; 3 * GOLDEN_LIMIT];
-        let mut check = check(Some(&body));
-        let mut reply = b"A: b\n\n".to_vec();
-        reply.extend(&body);
-        assert_eq!(judge(&mut check, &reply, 1000), Ok(false));
-        assert_eq!(judge(&mut check, &reply, 60_000), Ok(false));
-        *reply.last_mut().unwrap() = b'y';
-        assert_eq!(judge(&mut check, &reply, 1000), Err(Fault::Body(body.len() as u64)));
     }
 
     #[test]
     fn headers_without_end_take_bounded_memory() {
-        let mut check = check(None);
-        let mut progress = Progress::default();
-        check.begin(&mut progress);
+        let mut scan = Scan::default();
         for _ in 0..100 {
-            check.output(&mut progress, &[b'h'; 10_000]);
+            scan.output(&[b'h'; 10_000], &expect(None));
         }
-        assert!(progress.scan.head.len() <= HEAD_LIMIT && progress.scan.raw.len() <= GOLDEN_LIMIT);
-        assert_eq!(check.finish(&mut progress), Err(Fault::Head));
+        assert!(scan.head.len() <= HEAD_LIMIT);
+        assert_eq!(scan.verdict(&expect(None)), Err(Fault::Head));
+    }
+
+    #[rustfmt::skip]
+    const REPLY: [u8; 40] = [
+        1, 6, 0, 2, 0, 5, 3, 0,   b'a', b'\n', b'\n', 0, 2, 0, 2, 0, // content that looks like an id
+        1, 6, 0, 2, 0, 0, 0, 0,
+        1, 3, 0, 2, 0, 8, 0, 0,   0, 0, 0, 0, 0, 0, 0, 0,
+    ];
+
+    fn under(id: u8) -> [u8; 40] {
+        let mut reply = REPLY;
+        for at in [3, 19, 27] {
+            reply[at] = id;
+        }
+        reply
+    }
+
+    #[test]
+    fn a_learnt_reply_is_known_again_under_every_id_and_no_other() {
+        let mut check = Check::new(expect(None), 3);
+        assert_eq!(check.golden(0, &REPLY), None);
+        check.learn(Some(&REPLY));
+        for id in 1..=3 {
+            let mut input = under(id).to_vec();
+            input.extend(b"more");
+            assert_eq!(check.golden(usize::from(id) - 1, &input), Some(40));
+            assert_eq!(check.golden(usize::from(id) % 3, &input), None);
+            assert_eq!(check.golden(usize::from(id) - 1, &input[..39]), None);
+        }
+        assert_eq!(check.golden(3, &under(4)), None);
+    }
+
+    #[test]
+    fn any_byte_that_differs_sends_a_reply_the_long_way() {
+        let mut check = Check::new(expect(None), 2);
+        check.learn(Some(&REPLY));
+        for at in 0..REPLY.len() {
+            let mut reply = REPLY;
+            reply[at] ^= 1;
+            assert_eq!(check.golden(1, &reply), None, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_golden_copy_that_went_stale_is_replaced() {
+        let mut check = Check::new(expect(None), 2);
+        check.learn(None);
+        check.learn(Some(&REPLY));
+        let mut later = REPLY;
+        later[8] = b'b';
+        for _ in 1..MISSES {
+            check.learn(Some(&later));
+        }
+        assert_eq!((check.golden(1, &REPLY), check.golden(1, &later)), (Some(40), None));
+        check.learn(Some(&later));
+        assert_eq!((check.golden(1, &REPLY), check.golden(1, &later)), (None, Some(40)));
+    }
+
+    #[test]
+    fn a_long_reply_is_not_learnt() {
+        let mut check = Check::new(expect(None), 2);
+        check.learn(Some(&vec![0; GOLDEN_LIMIT / 2 + 1]));
+        assert!(check.golden.is_empty());
     }
 }

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::time::Instant;
 
+use hdrhistogram::Histogram;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 
 use crate::address::Mode;
-use crate::check::{Check, Fault, Progress};
+use crate::check::{Check, Fault, Scan};
 use crate::reply::{EndRequest, Part, Records, Violation};
 use crate::report::{ErrorKind, Report};
 use crate::socket::{Opened, Target};
@@ -46,6 +47,7 @@ pub(crate) struct Core {
     pub(crate) epoll: OwnedFd,
     pub(crate) clock: Instant,
     pub(crate) report: Report,
+    pub(crate) latencies: Latencies,
     /// The clock as it was last read. A reading serves until the next read from a socket: a batch of replies, and the
     /// requests that follow them.
     pub(crate) time: u64,
@@ -80,6 +82,7 @@ impl Core {
             epoll,
             clock: Instant::now(),
             report,
+            latencies: Latencies::default(),
             time: 0,
             in_flight: 0,
             last_byte: 0,
@@ -95,6 +98,33 @@ impl Core {
     pub(crate) fn now(&mut self) -> u64 {
         self.time = self.clock.elapsed().as_nanos() as u64;
         self.time
+    }
+}
+
+/// Equal latencies in a row, not yet recorded: the replies of one read to the requests of one write are recorded at
+/// once.
+#[derive(Debug, Default)]
+pub(crate) struct Latencies {
+    value: u64,
+    count: u64,
+}
+
+impl Latencies {
+    #[inline]
+    fn record(&mut self, value: u64, histogram: &mut Histogram<u64>) {
+        if self.value != value {
+            self.flush(histogram);
+            self.value = value;
+        }
+        self.count += 1;
+    }
+
+    #[inline]
+    pub(crate) fn flush(&mut self, histogram: &mut Histogram<u64>) {
+        if self.count > 0 {
+            histogram.saturating_record_n(self.value, self.count);
+            self.count = 0;
+        }
     }
 }
 
@@ -144,7 +174,8 @@ struct Slot {
     /// When the request was due, and when it was sent. The same in a closed loop.
     due: u64,
     sent: u64,
-    progress: Progress,
+    /// Apart, so that what is used for every reply stays together.
+    scan: Box<Scan>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -202,7 +233,6 @@ impl Connection {
         slot.begun = false;
         slot.stdout_ended = false;
         (slot.due, slot.sent) = (due, now);
-        core.check.begin(&mut slot.progress);
         self.unsent.push_back(index);
         self.in_flight += 1;
         core.in_flight += 1;
@@ -445,8 +475,22 @@ impl Connection {
     }
 
     #[inline]
-    fn read(&mut self, core: &mut Core, mut input: &[u8], now: u64) {
+    fn read(&mut self, core: &mut Core, whole: &[u8], now: u64) {
+        let mut input = whole;
+        // Where in `whole` the reply under way began, and whose it is: what the golden copy is learnt from.
+        let mut piece = None;
         loop {
+            let at = whole.len() - input.len();
+            let at_record = !self.records.is_mid_record();
+            if at_record && let Some(length) = self.golden(core, input) {
+                let index = usize::from(u16::from_be_bytes([input[2], input[3]])) - 1;
+                input = &input[length..];
+                self.completed(core, index, now);
+                if core.mode == Mode::Close {
+                    return self.served();
+                }
+                continue;
+            }
             let part = match self.records.next(&mut input) {
                 Ok(Some(part)) => part,
                 Ok(None) => return,
@@ -466,21 +510,35 @@ impl Connection {
             let Some(slot) = self.slots.get_mut(index).filter(|slot| slot.state == State::InFlight) else {
                 return self.broke_protocol(core, None, "a record with a request id that is not in flight");
             };
-            slot.begun = true;
+            if !slot.begun {
+                slot.begun = true;
+                slot.scan.reset();
+                piece = at_record.then_some((index, at));
+            } else if piece.is_some_and(|(known, _)| known != index) {
+                piece = None;
+            }
             match part {
                 Part::Stdout { .. } | Part::StdoutEnd { .. } if slot.stdout_ended => {
                     return self.broke_protocol(core, Some(index), "FCGI_STDOUT after its end");
                 }
-                Part::Stdout { content, .. } => core.check.output(&mut slot.progress, content),
+                Part::Stdout { content, .. } => slot.scan.output(content, &core.check.expect),
                 Part::StdoutEnd { .. } => slot.stdout_ended = true,
-                Part::Stderr { content, .. } => core.report.stderr_bytes += content.len() as u64,
+                Part::Stderr { content, .. } => {
+                    core.report.stderr_bytes += content.len() as u64;
+                    // Counted, so a reply with error output is not learnt from.
+                    piece = None;
+                }
                 Part::End { end, .. } => {
-                    self.judge(core, index, end, now);
+                    if self.judge(core, index, end) {
+                        core.report.parsed += 1;
+                        let stop = whole.len() - input.len();
+                        let ends = !self.records.is_mid_record();
+                        core.check.learn(piece.filter(|_| ends).map(|(_, start)| &whole[start..stop]));
+                        self.completed(core, index, now);
+                    }
+                    piece = None;
                     if core.mode == Mode::Close {
-                        // FCGI_KEEP_CONN was 0, the connection has served. A web server too closes it here.
-                        self.clear();
-                        self.link = Link::Idle;
-                        return;
+                        return self.served();
                     }
                 }
                 Part::Management { .. } => {}
@@ -488,61 +546,76 @@ impl Connection {
         }
     }
 
-    /// The verdict on a whole reply.
+    /// If the input begins with a whole good reply to a request that is in flight, the reply's length.
     #[inline]
-    fn judge(&mut self, core: &mut Core, index: usize, end: EndRequest, now: u64) {
-        self.failures = 0;
+    fn golden(&self, core: &Core, input: &[u8]) -> Option<usize> {
+        let &[_, _, high, low, ..] = input else { return None };
+        let index = usize::from(u16::from_be_bytes([high, low])).checked_sub(1)?;
+        self.slots.get(index).filter(|slot| slot.state == State::InFlight && !slot.begun)?;
+        core.check.golden(index, input)
+    }
+
+    /// FCGI_KEEP_CONN was 0, and the reply is there: the connection has served. A web server too closes it here.
+    fn served(&mut self) {
+        self.clear();
+        self.link = Link::Idle;
+    }
+
+    /// The verdict on a whole reply that had to be parsed: whether it is good. What is not, is counted here.
+    #[inline]
+    fn judge(&mut self, core: &mut Core, index: usize, end: EndRequest) -> bool {
         let slot = &mut self.slots[index];
-        match end.protocol_status {
-            REQUEST_COMPLETE => {}
-            CANT_MPX_CONN | OVERLOADED => return self.refused(core, index),
-            other => {
-                return self.fail(core, index, ErrorKind::ProtocolStatus, || {
-                    format!("protocolStatus {other} instead of 0")
-                });
-            }
-        }
-        if !slot.stdout_ended && core.check.expect.stdout_end {
-            let words = "FCGI_END_REQUEST before the end of FCGI_STDOUT";
-            return self.fail(core, index, ErrorKind::Protocol, || words.into());
-        }
         let expect = &core.check.expect;
-        let (status, length, app_status) =
-            (expect.status, expect.body.as_ref().map_or(0, Vec::len), expect.app_status);
-        match core.check.finish(&mut slot.progress) {
-            Ok(golden) => core.report.reparsed += u64::from(!golden),
-            Err(Fault::Status(503)) => return self.refused(core, index),
-            Err(Fault::Status(other)) => {
-                return self
-                    .fail(core, index, ErrorKind::Status, || format!("status {other} instead of {status}"));
+        let (kind, words) = match end.protocol_status {
+            CANT_MPX_CONN | OVERLOADED => return self.refused(core, index),
+            REQUEST_COMPLETE if !slot.stdout_ended && expect.stdout_end => {
+                (ErrorKind::Protocol, "FCGI_END_REQUEST before the end of FCGI_STDOUT".into())
             }
-            Err(Fault::Head) => {
-                return self.fail(core, index, ErrorKind::Content, || {
-                    "the CGI headers do not end, or their Status is no number".into()
-                });
-            }
-            Err(Fault::Body(other)) => {
-                return self.fail(core, index, ErrorKind::Content, || {
-                    format!("a body of {other} bytes that is not the {length} expected ones")
-                });
-            }
-        }
-        if end.app_status != app_status {
-            return self.fail(core, index, ErrorKind::AppStatus, || {
-                format!("appStatus {} instead of {app_status}", end.app_status)
-            });
-        }
+            REQUEST_COMPLETE => match slot.scan.verdict(expect) {
+                Ok(()) if end.app_status == expect.app_status => return true,
+                Ok(()) => {
+                    let words = format!("appStatus {} instead of {}", end.app_status, expect.app_status);
+                    (ErrorKind::AppStatus, words)
+                }
+                Err(Fault::Status(503)) => return self.refused(core, index),
+                Err(Fault::Status(other)) => {
+                    (ErrorKind::Status, format!("status {other} instead of {}", expect.status))
+                }
+                Err(Fault::Head) => {
+                    (ErrorKind::Content, "the CGI headers do not end, or their Status is no number".into())
+                }
+                Err(Fault::Body(length)) => {
+                    let expected = expect.body.as_ref().map_or(0, Vec::len);
+                    (
+                        ErrorKind::Content,
+                        format!("a body of {length} bytes that is not the {expected} expected ones"),
+                    )
+                }
+            },
+            other => (ErrorKind::ProtocolStatus, format!("protocolStatus {other} instead of 0")),
+        };
+        self.failures = 0;
+        self.fail(core, index, kind, || words);
+        false
+    }
+
+    #[inline]
+    fn completed(&mut self, core: &mut Core, index: usize, now: u64) {
+        self.failures = 0;
+        let slot = &self.slots[index];
         core.report.completed += 1;
-        core.report.latency.saturating_record(now.saturating_sub(slot.due));
+        core.latencies.record(now.saturating_sub(slot.due), &mut core.report.latency);
         if let Some(service) = &mut core.report.service {
             service.saturating_record(now.saturating_sub(slot.sent));
         }
         self.release(core, index);
     }
 
-    fn refused(&mut self, core: &mut Core, index: usize) {
+    fn refused(&mut self, core: &mut Core, index: usize) -> bool {
+        self.failures = 0;
         core.report.refused += 1;
         self.release(core, index);
+        false
     }
 
     /// Ends a request that is in flight; does nothing to a slot without one.

@@ -176,7 +176,7 @@ impl Generator {
         let streams = if options.mode == Mode::Multiplex { options.streams as u16 } else { 1 };
         let template = Template::new(&options.request, options.mode != Mode::Close, streams);
         let report = Report::new(options.mode, options.rate);
-        let check = Check::new(options.request.expect);
+        let check = Check::new(options.request.expect, streams);
         let mut generator = Self {
             core: Core::new(target, nanoseconds(options.timeout), template, check, epoll, report),
             connections: (0..options.connections).map(|index| Connection::new(index, streams)).collect(),
@@ -423,6 +423,7 @@ impl Generator {
             connection.is_listed = false;
         }
         self.available.clear();
+        self.core.latencies.flush(&mut self.core.report.latency);
         let fresh = Report::new(self.core.mode, self.rate);
         let mut report = std::mem::replace(&mut self.core.report, fresh);
         report.elapsed = Duration::from_nanos(now - run.start);

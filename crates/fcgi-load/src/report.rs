@@ -60,9 +60,9 @@ pub struct Report {
     /// The highest number of requests seen in flight on one connection: begun to be
     /// written, not yet answered.
     pub peak_in_flight: u32,
-    /// Good replies that were not byte for byte the first one and were parsed in full. Nearly all of them, for a
-    /// server with a header that always varies: the generator then works harder.
-    pub reparsed: u64,
+    /// Good replies that were parsed in full, since they were not byte for byte an earlier one, or did not come in one
+    /// piece. Nearly all of them, for a server with a header that always varies: the generator then works harder.
+    pub parsed: u64,
     /// User and system CPU time of the generator's thread during the run.
     #[serde(rename = "generator_cpu_s", serialize_with = "seconds")]
     pub cpu: Duration,
@@ -183,7 +183,7 @@ impl Report {
             closed_idle: 0,
             backlog_full: 0,
             peak_in_flight: 0,
-            reparsed: 0,
+            parsed: 0,
             cpu: Duration::ZERO,
             gave_up: false,
             stopped: false,
