@@ -290,39 +290,37 @@ impl Connection {
 
     #[inline]
     fn params(&mut self, at: usize, content: &[u8], spares: &mut Spares) {
-        let held_bytes = self.held_bytes + content.len();
-        let slot = &mut self.slots[at];
-        let Some(request) = &mut slot.request else {
+        let connection_room = self.limits.connection_bytes - self.held_bytes;
+        let Some(request) = &mut self.slots[at].request else {
             return;
         };
-        if request.params().len() + content.len() > self.limits.params_bytes {
-            self.refuse(at, Refusal::ParamsTooLarge, spares);
-        } else if held_bytes > self.limits.connection_bytes {
-            self.refuse(at, Refusal::Overloaded, spares);
-        } else {
-            request.params_mut().extend(content);
-            self.held_bytes = held_bytes;
+        let room = self.limits.params_bytes - request.params().len();
+        match excess(content.len(), room, Refusal::ParamsTooLarge, connection_room) {
+            Some(refusal) => self.refuse(at, refusal, spares),
+            None => {
+                request.params_mut().extend(content);
+                self.held_bytes += content.len();
+            }
         }
     }
 
     #[inline]
     fn stdin(&mut self, at: usize, content: &[u8], out: &mut Vec<u8>, spares: &mut Spares) {
-        let held_bytes = self.held_bytes + content.len();
-        let slot = &mut self.slots[at];
-        let Some(request) = &mut slot.request else {
+        let connection_room = self.limits.connection_bytes - self.held_bytes;
+        let Some(request) = &mut self.slots[at].request else {
             return;
         };
-        let refusal = if request.body().len() + content.len() > self.limits.body_bytes {
-            Refusal::BodyTooLarge
-        } else if held_bytes > self.limits.connection_bytes {
-            Refusal::Overloaded
-        } else {
-            request.body_mut().extend_from_slice(content);
-            self.held_bytes = held_bytes;
-            return;
-        };
-        self.refuse(at, refusal, spares);
-        self.answer_refusal(at, out);
+        let room = self.limits.body_bytes - request.body().len();
+        match excess(content.len(), room, Refusal::BodyTooLarge, connection_room) {
+            Some(refusal) => {
+                self.refuse(at, refusal, spares);
+                self.answer_refusal(at, out);
+            }
+            None => {
+                request.body_mut().extend_from_slice(content);
+                self.held_bytes += content.len();
+            }
+        }
     }
 
     /// What the record asks, now that all its content is there.
@@ -360,21 +358,22 @@ impl Connection {
 
         if Role::from(u16::from_be_bytes([role1, role0])) != Role::Responder {
             self.answered_early = true;
-            response::refuse(out, id, ProtocolStatus::UnknownRole);
+            response::end_without_stdout(out, id, AppStatus::SUCCESS, ProtocolStatus::UnknownRole);
             return Ok(());
         }
         let mut slot =
             Slot { id, phase: Phase::Receiving, params_ended: false, stdin_ended: false, request: None };
-        if self.active < self.limits.requests {
+        // Refused requests stay until their PARAMS end, and are bounded too.
+        let is_crowded = self.slots.len() >= self.limits.requests.saturating_mul(2);
+        if self.active < self.limits.requests && !is_crowded {
             slot.request = Some(spares.request(id, keeps_connection));
             self.active += 1;
         } else {
             let refusal =
                 if self.capacity.multiplexes { Refusal::Overloaded } else { Refusal::CannotMultiplex };
-            // Refused requests wait for the end of their PARAMS, and are bounded too.
-            if self.slots.len() - self.active >= self.limits.requests {
+            if is_crowded {
                 self.answered_early = true;
-                response::refuse(out, id, refusal.protocol_status());
+                response::end_without_stdout(out, id, AppStatus::SUCCESS, refusal.protocol_status());
                 return Ok(());
             }
             slot.phase = Phase::Refused(refusal);
@@ -408,7 +407,7 @@ impl Connection {
 
     #[inline]
     fn stdin_end(&mut self, id: RequestId, out: &mut Vec<u8>, spares: &mut Spares) -> Option<Event> {
-        let at = self.receiving(id)?;
+        let at = self.find(id)?;
         self.slots[at].stdin_ended = true;
         self.complete(at, out, spares)
     }
@@ -441,15 +440,16 @@ impl Connection {
         let at = self.find(id)?;
         match self.slots[at].phase {
             Phase::Serving => return Some(Event::Abort(id)),
-            Phase::Receiving => {
-                if self.slots[at].params_ended {
-                    response::end(out, id, AppStatus::ABORTED, ProtocolStatus::RequestComplete);
-                } else {
-                    // No STDOUT before the end of PARAMS, its terminator included (spec 6.2).
-                    response::refuse(out, id, ProtocolStatus::RequestComplete);
-                }
+            Phase::Receiving if self.slots[at].params_ended => {
+                response::end(out, id, AppStatus::ABORTED, ProtocolStatus::RequestComplete);
             }
-            Phase::Refused(refusal) => response::refuse(out, id, refusal.protocol_status()),
+            // No STDOUT before the end of PARAMS, its terminator included (spec 6.2).
+            Phase::Receiving => {
+                response::end_without_stdout(out, id, AppStatus::ABORTED, ProtocolStatus::RequestComplete);
+            }
+            Phase::Refused(refusal) => {
+                response::end_without_stdout(out, id, AppStatus::SUCCESS, refusal.protocol_status());
+            }
         }
         self.release(at, spares);
         self.remove(at);
@@ -522,6 +522,17 @@ impl Connection {
         }
         self.recent = self.slots.iter().position(|slot| slot.id == id)?;
         Some(self.recent)
+    }
+}
+
+/// How `more` bytes exceed the room that a request has of its own, or that the connection has for all. Where they
+/// exceed both, the smaller room counts: it is the first to be full, however the bytes were cut into reads.
+#[inline]
+fn excess(more: usize, own_room: usize, own: Refusal, connection_room: usize) -> Option<Refusal> {
+    match own_room <= connection_room {
+        true if more > own_room => Some(own),
+        false if more > connection_room => Some(Refusal::Overloaded),
+        _ => None,
     }
 }
 

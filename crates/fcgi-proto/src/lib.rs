@@ -27,10 +27,49 @@
 //! 3. Encode [`response::end`] and call [`Connection::recycle`] before the bytes can reach the peer: from then on
 //!    the peer may use the id again (spec 3.3).
 //! 4. Close the connection once [`Connection::is_finished`] and all output is written (spec 5.1, KEEP_CONN).
-//! 5. Read only while the unsent output is under a limit of your own; `receive` appends at most a small multiple
-//!    of the bytes it is given.
+//! 5. Read only while the unsent output is under a limit of your own; `receive` appends at most five times the
+//!    bytes it is given.
 //!
 //! In the steady state nothing allocates: requests come from a [`Spares`] and go back to it.
+//!
+//! # A request from its first byte to its last
+//!
+//! ```
+//! use fcgi_proto::{
+//!     AppStatus, Capacity, Connection, Event, Limits, ProtocolStatus, Spares, Stdout, response,
+//! };
+//!
+//! let capacity = Capacity { connections: 1, requests: 128, multiplexes: true };
+//! let mut connection = Connection::new(Limits::default(), capacity);
+//! let mut spares = Spares::new();
+//! let mut output = Vec::new();
+//!
+//! // As read from a socket: BEGIN_REQUEST 1 (a responder, not to be kept), PARAMS and its end, the end of STDIN.
+//! let mut input: &[u8] = b"\x01\x01\0\x01\0\x08\0\0\0\x01\0\0\0\0\0\0\
+//!     \x01\x04\0\x01\0\x13\x05\0\x0b\x06SCRIPT_NAME/hello\0\0\0\0\0\x01\x04\0\x01\0\0\0\0\
+//!     \x01\x05\0\x01\0\0\0\0";
+//!
+//! while let Some(event) = connection.receive(&mut input, &mut output, &mut spares)? {
+//!     match event {
+//!         Event::Request(request) => {
+//!             assert_eq!(request.params().value(b"SCRIPT_NAME"), Some(&b"/hello"[..]));
+//!             let mut stdout = Stdout::new(&mut output, request.id(), 64 << 10);
+//!             stdout.write(b"Content-Type: text/plain\r\n\r\nhello\n");
+//!             drop(stdout);
+//!             response::end(&mut output, request.id(), AppStatus::SUCCESS, ProtocolStatus::RequestComplete);
+//!             connection.recycle(request, &mut spares);
+//!         }
+//!         // Requests that take longer are kept by their id, and ended when this names them.
+//!         Event::Abort(_) => {}
+//!     }
+//! }
+//!
+//! // To be written to the socket, which is to be closed then.
+//! assert!(output.starts_with(b"\x01\x06\0\x01\0\x22\x06\0Content-Type: text/plain\r\n\r\nhello\n"));
+//! assert!(output.ends_with(b"\x01\x03\0\x01\0\x08\0\0\0\0\0\0\0\0\0\0"));
+//! assert!(connection.is_finished());
+//! # Ok::<(), fcgi_proto::ProtocolError>(())
+//! ```
 
 #![no_std]
 #![forbid(unsafe_code)]

@@ -1,6 +1,9 @@
 //! What one connection may hold, and what the application says of itself.
 
 /// Bounds on what a peer can make one connection hold. Exceeding one costs a request, never the connection.
+///
+/// They count content. On top of it come an index of 12 bytes for each parameter, and what growing buffers have to
+/// spare: at most 14 bytes of memory for one of PARAMS, and 2 for one of STDIN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of PARAMS content of one request. Beyond: `Status: 431`.

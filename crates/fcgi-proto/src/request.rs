@@ -110,6 +110,10 @@ impl Params {
 
     /// Finds the pairs, once the stream has ended. False where it broke off inside one.
     pub(crate) fn parse(&mut self) -> bool {
+        // The index counts in 32 bits, whatever the limit.
+        if u32::try_from(self.bytes.len()).is_err() {
+            return false;
+        }
         let mut at = 0;
         while at < self.bytes.len() {
             let Some((name, value, used)) = pairs::lengths(&self.bytes[at..]) else {

@@ -84,7 +84,8 @@ impl<'a> Stdout<'a> {
         }
     }
 
-    /// Puts the open record's header and padding in place. An empty one is taken back: it would end the stream.
+    /// Puts the open record's header and padding in place. It is never empty, which would end the stream (spec 3.3):
+    /// `write` opens a record only for bytes that it has.
     #[inline]
     fn close(&mut self) {
         let Some(start) = self.open.take() else {
@@ -118,9 +119,14 @@ pub fn end(out: &mut Vec<u8>, id: RequestId, app_status: AppStatus, protocol_sta
     out.extend_from_slice(&records);
 }
 
-/// Appends a refusal without STDOUT: END_REQUEST alone. It may come before PARAMS have ended, where STDOUT may not
-/// (spec 6.2).
-pub(crate) fn refuse(out: &mut Vec<u8>, id: RequestId, protocol_status: ProtocolStatus) {
-    let body = [0, 0, 0, 0, protocol_status as u8, 0, 0, 0];
+/// Appends END_REQUEST alone. It may come before PARAMS have ended, where STDOUT may not (spec 6.2).
+pub(crate) fn end_without_stdout(
+    out: &mut Vec<u8>,
+    id: RequestId,
+    app_status: AppStatus,
+    protocol_status: ProtocolStatus,
+) {
+    let [status3, status2, status1, status0] = app_status.0.to_be_bytes();
+    let body = [status3, status2, status1, status0, protocol_status as u8, 0, 0, 0];
     record::push(out, RecordType::END_REQUEST, id, &body);
 }
