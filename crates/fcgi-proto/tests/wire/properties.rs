@@ -1,0 +1,212 @@
+//! What holds for any bytes, by proptest.
+
+use fcgi_proto::pairs::{self, Pairs};
+use fcgi_proto::{
+    AppStatus, Capacity, Connection, Event, Limits, ProtocolError, ProtocolStatus, Request, RequestId,
+    Spares, Stdout, response,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// Miri is some hundred times slower.
+fn config(cases: u32) -> ProptestConfig {
+    let cases = if cfg!(miri) { 4 } else { cases };
+    // It does not let a test look for its source file either.
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config(1024))]
+
+    #[test]
+    fn pairs_are_decoded_as_they_were_encoded(pairs in vec((a_text(), a_text()), 0..10)) {
+        let mut stream = Vec::new();
+        for (name, value) in &pairs {
+            pairs::push(&mut stream, name, value);
+        }
+        let mut decoded = Pairs::new(&stream);
+        for (name, value) in &pairs {
+            prop_assert_eq!(decoded.next(), Some((&name[..], &value[..])));
+        }
+        prop_assert_eq!(decoded.next(), None);
+        prop_assert!(!decoded.is_truncated());
+    }
+
+    #[test]
+    fn pairs_of_any_bytes_cover_them_or_are_truncated(bytes in vec(any::<u8>(), 0..600)) {
+        let mut pairs = Pairs::new(&bytes);
+        let decoded = pairs.by_ref().map(|(name, value)| name.len() + value.len() + 2).sum::<usize>();
+        prop_assert!(decoded <= bytes.len());
+        prop_assert!(pairs.is_truncated() || (decoded == 0) == bytes.is_empty());
+    }
+
+    #[test]
+    fn how_input_is_cut_changes_nothing(input in a_conversation(), reads in vec(1..40_usize, 1..20)) {
+        let whole = trace(&input, &[input.len().max(1)]);
+        prop_assert_eq!(&trace(&input, &[1]), &whole);
+        prop_assert_eq!(&trace(&input, &reads), &whole);
+    }
+
+    #[test]
+    fn output_is_at_most_five_times_the_input(input in a_conversation()) {
+        let trace = trace(&input, &[7]);
+        prop_assert!(trace.owed.len() <= 5 * input.len(), "{} for {}", trace.owed.len(), input.len());
+    }
+}
+
+proptest! {
+    #![proptest_config(config(64))]
+
+    #[test]
+    fn content_is_the_same_however_it_is_written(length in 0..300_000_usize, writes in vec(1..100_000_usize, 1..10)) {
+        let content = (0..length).map(|at| (at % 251) as u8).collect::<Vec<_>>();
+        let mut out = Vec::new();
+        let mut stdout = Stdout::new(&mut out, 7, usize::MAX);
+        let mut rest = &content[..];
+        for length in writes.iter().cycle() {
+            let (some, later) = rest.split_at(rest.len().min(*length));
+            stdout.write(some);
+            rest = later;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        drop(stdout);
+        let mut decoded = Vec::new();
+        let mut records = &out[..];
+        while let [1, 6, 0, 7, length1, length0, padding, 0, after @ ..] = records {
+            let length = usize::from(*length1) << 8 | usize::from(*length0);
+            prop_assert_ne!(length, 0);
+            prop_assert_eq!((length + usize::from(*padding)) % 8, 0);
+            decoded.extend_from_slice(&after[..length]);
+            records = &after[length + usize::from(*padding)..];
+        }
+        prop_assert!(records.is_empty());
+        prop_assert!(decoded == content);
+    }
+}
+
+/// Of a length that takes one byte, or four.
+fn a_text() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![3 => vec(any::<u8>(), 0..128), 1 => vec(any::<u8>(), 128..700)]
+}
+
+/// Records of a few ids, most of them such as may come, with lengths, paddings and bytes that may not.
+fn a_conversation() -> impl Strategy<Value = Vec<u8>> {
+    vec(a_record(), 0..40).prop_map(|records| records.concat())
+}
+
+fn a_record() -> impl Strategy<Value = Vec<u8>> {
+    let id = prop_oneof![20 => 1..6_u16, 1 => any::<u16>()];
+    prop_oneof![
+        20 => (id.clone(), a_role(), 0..3_u8, a_padding())
+            .prop_map(|(id, role, flags, padding)| record(1, id, &[0, role, flags, 0, 0, 0, 0, 0], padding)),
+        20 => (id.clone(), some_params(), a_padding()).prop_map(|(id, params, padding)| record(4, id, &params, padding)),
+        20 => (id.clone(), a_padding()).prop_map(|(id, padding)| record(4, id, b"", padding)),
+        15 => (id.clone(), vec(any::<u8>(), 0..40), a_padding()).prop_map(|(id, body, padding)| record(5, id, &body, padding)),
+        20 => (id.clone(), a_padding()).prop_map(|(id, padding)| record(5, id, b"", padding)),
+        8 => (id.clone(), a_padding()).prop_map(|(id, padding)| record(2, id, b"", padding)),
+        3 => a_padding().prop_map(|padding| record(9, 0, b"\x0d\0FCGI_MAX_REQS\x03\0WHY", padding)),
+        3 => (any::<u8>(), id, vec(any::<u8>(), 0..20), a_padding())
+            .prop_map(|(number, id, content, padding)| record(number, id, &content, padding)),
+        2 => (any::<u8>(), vec(any::<u8>(), 0..20), a_padding())
+            .prop_map(|(number, content, padding)| record(number, 0, &content, padding)),
+        1 => vec(any::<u8>(), 0..20),
+    ]
+}
+
+fn a_role() -> impl Strategy<Value = u8> {
+    prop_oneof![15 => Just(1), 1 => any::<u8>()]
+}
+
+fn a_padding() -> impl Strategy<Value = u8> {
+    prop_oneof![4 => 0..8_u8, 1 => any::<u8>()]
+}
+
+fn some_params() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        Just(b"\x01\x01AB".to_vec()),
+        Just(b"\x0e\x01CONTENT_LENGTH9".to_vec()),
+        Just(b"\x0e\x02CONTENT_LENGTH99".to_vec()),
+        Just(b"\x03\x80\0\0\x10NAMsixteen bytes it".to_vec()),
+        vec(any::<u8>(), 0..30),
+    ]
+}
+
+fn record(record_type: u8, id: RequestId, content: &[u8], padding: u8) -> Vec<u8> {
+    let header = [1, record_type, (id >> 8) as u8, id as u8, 0, content.len() as u8, padding, 0];
+    // Padding of any content, and such as would be noticed.
+    [&header, content, &vec![padding; usize::from(padding)]].concat()
+}
+
+/// All that a conversation came to.
+#[derive(Debug, PartialEq, Eq)]
+struct Trace {
+    events: Vec<Heard>,
+    out: Vec<u8>,
+    /// Of `out`, what the connection said of its own accord.
+    owed: Vec<u8>,
+    error: Option<ProtocolError>,
+    is_finished: bool,
+    is_idle: bool,
+    was_answered_early: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    Request(RequestId, bool, Vec<(Vec<u8>, Vec<u8>)>, Vec<u8>),
+    Abort(RequestId),
+}
+
+/// Limits that short conversations reach.
+const LIMITS: Limits = Limits { params_bytes: 48, body_bytes: 32, connection_bytes: 100, requests: 3 };
+const CAPACITY: Capacity = Capacity { connections: 1, requests: 3, multiplexes: true };
+
+/// Cuts `input` into reads of these lengths, over and over. The application holds two requests at most: then it
+/// answers the older one. One that is aborted it ends at once.
+fn trace(input: &[u8], reads: &[usize]) -> Trace {
+    let mut connection = Connection::new(LIMITS, CAPACITY);
+    let mut spares = Spares::new();
+    let (mut out, mut owed, mut events, mut error) = (Vec::new(), Vec::new(), Vec::new(), None);
+    let mut held = Vec::<Request>::new();
+    let mut rest = input;
+    let mut lengths = reads.iter().cycle();
+    while !rest.is_empty() && error.is_none() {
+        let (mut read, later) = rest.split_at(rest.len().min(*lengths.next().expect("a length")));
+        rest = later;
+        loop {
+            let before = out.len();
+            let received = connection.receive(&mut read, &mut out, &mut spares);
+            owed.extend_from_slice(&out[before..]);
+            let ended = match received {
+                Ok(Some(Event::Request(request))) => {
+                    events.push(heard(&request));
+                    held.push(request);
+                    (held.len() > 2).then(|| held.remove(0))
+                }
+                Ok(Some(Event::Abort(id))) => {
+                    events.push(Heard::Abort(id));
+                    let at = held.iter().position(|request| request.id() == id).expect("a held request");
+                    Some(held.remove(at))
+                }
+                Ok(None) => break,
+                Err(failure) => {
+                    error = Some(failure);
+                    break;
+                }
+            };
+            if let Some(request) = ended {
+                response::end(&mut out, request.id(), AppStatus::SUCCESS, ProtocolStatus::RequestComplete);
+                connection.recycle(request, &mut spares);
+            }
+        }
+    }
+    let (is_finished, is_idle) = (connection.is_finished(), connection.is_idle());
+    let was_answered_early = connection.was_answered_early();
+    Trace { events, out, owed, error, is_finished, is_idle, was_answered_early }
+}
+
+fn heard(request: &Request) -> Heard {
+    let params = request.params().iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+    Heard::Request(request.id(), request.keeps_connection(), params, request.body().to_vec())
+}
