@@ -305,19 +305,30 @@ impl Generator {
     fn feed(&mut self, run: &mut Run, index: usize) {
         let connection = &mut self.connections[index];
         if run.period.is_some() {
-            if !connection.is_listed && connection.can_send(self.core.mode) {
-                connection.is_listed = true;
-                self.available.push_back(index);
-            }
-        } else if run.to_send > 0 && connection.can_send(self.core.mode) {
+            connection.flush(&mut self.core);
+            return self.list(index);
+        }
+        while run.to_send > 0 && connection.can_send(self.core.mode) {
             // Read when this connection's replies were, an instant ago.
             let now = self.core.time;
             while run.to_send > 0 && connection.can_send(self.core.mode) {
                 connection.dispatch(&mut self.core, now, now);
                 run.sent(now);
             }
+            // This may set free the id of a request that was answered before all of it was sent.
+            connection.flush(&mut self.core);
         }
         connection.flush(&mut self.core);
+    }
+
+    /// Open loop: lists a connection that can take a request.
+    #[inline]
+    fn list(&mut self, index: usize) {
+        let connection = &mut self.connections[index];
+        if !connection.is_listed && connection.can_send(self.core.mode) {
+            connection.is_listed = true;
+            self.available.push_back(index);
+        }
     }
 
     fn kick_off(&mut self, run: &mut Run) {
@@ -369,16 +380,14 @@ impl Generator {
             self.core.report.late += u64::from(now - due > LATE);
             connection.dispatch(&mut self.core, due, now);
             run.sent(now);
-            if connection.can_send(self.core.mode) {
-                connection.is_listed = true;
-                self.available.push_back(index);
-            }
+            self.list(index);
             if self.touched.last() != Some(&index) {
                 self.touched.push(index);
             }
         }
         while let Some(index) = self.touched.pop() {
             self.connections[index].flush(&mut self.core);
+            self.list(index);
         }
     }
 

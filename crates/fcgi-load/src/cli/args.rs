@@ -60,7 +60,7 @@ pub(crate) struct Args {
     requests: Option<u64>,
 
     /// Requests per second in all (open loop), instead of as fast as replies come (closed loop)
-    #[arg(short, long, value_name = "R")]
+    #[arg(short, long, value_name = "R", allow_negative_numbers = true)]
     rate: Option<f64>,
 
     /// Request method [default: GET, or POST with --body]
