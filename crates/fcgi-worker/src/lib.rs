@@ -92,6 +92,14 @@ pub fn run(
         Ok(options) => options,
         Err(answer) => return answer,
     };
+    // Before there is a socket: who sees it may send a signal, which must not kill what has to remove it.
+    let signals = match options.is_supervised().then(supervisor::Signals::block).transpose() {
+        Ok(signals) => signals,
+        Err(error) => {
+            complain(name, &error);
+            return ExitCode::FAILURE;
+        }
+    };
     let listener = match options.listener() {
         Ok(listener) => listener,
         Err(error) => {
@@ -115,10 +123,11 @@ pub fn run(
             }
         }
     };
-    if options.is_supervised() {
-        supervisor::run(name, listener, options.process_count(), options.grace(), work)
-    } else {
-        work(listener)
+    match signals {
+        Some(signals) => {
+            supervisor::run(name, &signals, listener, options.process_count(), options.grace(), work)
+        }
+        None => work(listener),
     }
 }
 

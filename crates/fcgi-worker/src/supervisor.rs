@@ -21,12 +21,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Runs `count` processes of `work` until SIGTERM or SIGINT, then waits for them to drain.
 pub(crate) fn run(
     name: &str,
+    signals: &Signals,
     listener: Listener,
     count: usize,
     grace: Duration,
     work: impl Fn(Listener) -> ExitCode,
 ) -> ExitCode {
-    match supervise(name, listener, count, grace, work) {
+    match supervise(name, signals, listener, count, grace, work) {
         Ok(code) => code,
         Err(error) => {
             say(name, format_args!("the supervisor gave up: {error}"));
@@ -50,12 +51,12 @@ struct Worker {
 
 fn supervise(
     name: &str,
+    signals: &Signals,
     mut listener: Listener,
     count: usize,
     grace: Duration,
     work: impl Fn(Listener) -> ExitCode,
 ) -> io::Result<ExitCode> {
-    let signals = Signals::block()?;
     let mut pool: Vec<Place> =
         (0..count).map(|_| Place { worker: None, due: Instant::now(), pause: FIRST_PAUSE }).collect();
 
@@ -182,10 +183,10 @@ fn signal_all(pool: &[Place], signal: libc::c_int) {
 }
 
 /// The signals that the supervisor waits for, blocked, so that none comes at a wrong moment.
-struct Signals(libc::sigset_t);
+pub(crate) struct Signals(libc::sigset_t);
 
 impl Signals {
-    fn block() -> io::Result<Self> {
+    pub(crate) fn block() -> io::Result<Self> {
         // SAFETY: sigset_t is plain data; sigemptyset gives it its value.
         let mut set: libc::sigset_t = unsafe { mem::zeroed() };
         // SAFETY: the pointer is to a live sigset_t.
