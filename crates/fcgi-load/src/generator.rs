@@ -304,8 +304,9 @@ impl Generator {
     #[inline]
     fn feed(&mut self, run: &mut Run, index: usize) {
         let connection = &mut self.connections[index];
+        // This may set free the id of a request that was answered before all of it was sent.
+        connection.flush(&mut self.core);
         if run.period.is_some() {
-            connection.flush(&mut self.core);
             return self.list(index);
         }
         while run.to_send > 0 && connection.can_send(self.core.mode) {
@@ -315,10 +316,8 @@ impl Generator {
                 connection.dispatch(&mut self.core, now, now);
                 run.sent(now);
             }
-            // This may set free the id of a request that was answered before all of it was sent.
             connection.flush(&mut self.core);
         }
-        connection.flush(&mut self.core);
     }
 
     /// Open loop: lists a connection that can take a request.
