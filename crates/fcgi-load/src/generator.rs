@@ -2,9 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::event::Timespec;
@@ -14,9 +12,12 @@ use rustix::time::ClockId;
 
 use crate::address::{Address, Mode};
 use crate::check::Check;
-use crate::connection::{Connection, Core};
+use crate::connection::Connection;
+use crate::core::Core;
+use crate::options::Options;
+use crate::progress::Progress;
 use crate::report::Report;
-use crate::request::RequestSpec;
+use crate::run::{Run, TimerSlack, Until, nanoseconds};
 use crate::socket::Target;
 use crate::template::Template;
 
@@ -26,84 +27,6 @@ const LATE: u64 = MILLISECOND;
 /// The longest sleep: so soon a stop is noticed.
 const MAX_TICK: u64 = 100 * MILLISECOND;
 const EVENTS: usize = 256;
-
-/// What to send where, and how.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The server.
-    pub address: Address,
-    /// How connections are used.
-    pub mode: Mode,
-    /// How many connections are open at a time.
-    pub connections: usize,
-    /// How many requests are in flight on each connection, in [`Mode::Multiplex`]. Without meaning in the others.
-    pub streams: usize,
-    /// What is sent, and what must come back.
-    pub request: RequestSpec,
-    /// Requests per second over all connections (open loop); `None`: each reply is followed by the next request
-    /// (closed loop).
-    pub rate: Option<f64>,
-    /// How long a connection and a reply may take, each. Counted from the sending, in an open loop too.
-    pub timeout: Duration,
-}
-
-/// What is wrong with [`Options`].
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum OptionsError {
-    /// No connection at all.
-    #[error("the number of connections must be at least 1")]
-    NoConnection,
-    /// Request ids have 16 bits, and 0 is taken (section 3.3).
-    #[error("the number of streams must be from 1 to 65535, not {0}")]
-    Streams(usize),
-    /// Zero, negative or not a number.
-    #[error("the rate must be a positive number of requests per second, not {0}")]
-    Rate(f64),
-    /// Nothing can be answered in no time.
-    #[error("the timeout must be longer than 0")]
-    NoTimeout,
-}
-
-/// When a run ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Until {
-    /// So many requests have been answered or have failed.
-    Requests(u64),
-    /// So much time has passed; requests then in flight are still waited for. In an open loop those that came due in
-    /// that time are still sent, for as long as the timeout.
-    Duration(Duration),
-}
-
-/// A run seen from another thread.
-#[derive(Debug, Default)]
-pub struct Progress {
-    stop: AtomicBool,
-    completed: AtomicU64,
-    refused: AtomicU64,
-    errors: AtomicU64,
-}
-
-impl Progress {
-    /// Ends the run within a tenth of a second, and all later ones at once.
-    pub fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-
-    /// Good replies of the run so far.
-    pub fn completed(&self) -> u64 {
-        self.completed.load(Ordering::Relaxed)
-    }
-
-    /// Refusals of the run so far.
-    pub fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
-    }
-
-    /// Errors of the run so far.
-    pub fn errors(&self) -> u64 {
-        self.errors.load(Ordering::Relaxed)
-    }
-}
 
 /// A load generator. Kept connections stay open from one run to the next.
 pub struct Generator {
@@ -116,49 +39,6 @@ pub struct Generator {
     /// Open loop: connections given requests that are not yet written.
     touched: Vec<usize>,
     events: Vec<Event>,
-}
-
-/// Where a run has got to.
-#[derive(Debug)]
-struct Run {
-    start: u64,
-    /// No request is sent after this time.
-    stop_sending: u64,
-    /// Requests to be sent in all, and those still to be sent.
-    total: u64,
-    to_send: u64,
-    sent: u64,
-    last_sent: u64,
-    /// Nanoseconds between due times, in an open loop.
-    period: Option<f64>,
-    next_tick: u64,
-}
-
-impl Options {
-    /// One kept connection, closed loop, five seconds of patience: change what is to be otherwise.
-    pub fn new(address: Address, request: RequestSpec) -> Self {
-        let timeout = Duration::from_secs(5);
-        Self { address, mode: Mode::Keep, connections: 1, streams: 1, request, rate: None, timeout }
-    }
-
-    /// Whether a generator can be made of them.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with them.
-    pub fn validate(&self) -> Result<(), OptionsError> {
-        if self.connections == 0 {
-            return Err(OptionsError::NoConnection);
-        }
-        if self.mode == Mode::Multiplex && !(1..=65_535).contains(&self.streams) {
-            return Err(OptionsError::Streams(self.streams));
-        }
-        match self.rate {
-            Some(rate) if !(rate > 0.0 && rate.is_finite()) => return Err(OptionsError::Rate(rate)),
-            _ => {}
-        }
-        if self.timeout.is_zero() { Err(OptionsError::NoTimeout) } else { Ok(()) }
-    }
 }
 
 impl Generator {
@@ -218,7 +98,7 @@ impl Generator {
         self.kick_off(&mut run);
         let mut now = run.start;
         loop {
-            if self.progress.stop.load(Ordering::Relaxed) {
+            if self.progress.is_stopped() {
                 self.core.report.stopped = true;
                 break;
             }
@@ -242,7 +122,7 @@ impl Generator {
                 self.sweep(&mut run, now);
             }
             self.send_due(&mut run, now);
-            self.publish();
+            self.progress.publish(&self.core.report);
         }
         Ok(self.finish(&run, now, cpu))
     }
@@ -417,14 +297,6 @@ impl Generator {
         now.saturating_sub(self.core.last_byte) > self.core.timeout.saturating_mul(2)
     }
 
-    #[inline]
-    fn publish(&self) {
-        let report = &self.core.report;
-        self.progress.completed.store(report.completed, Ordering::Relaxed);
-        self.progress.refused.store(report.refused, Ordering::Relaxed);
-        self.progress.errors.store(report.errors.total(), Ordering::Relaxed);
-    }
-
     fn finish(&mut self, run: &Run, now: u64, cpu: Duration) -> Report {
         for connection in &mut self.connections {
             connection.settle(&mut self.core);
@@ -447,84 +319,7 @@ impl Generator {
     }
 }
 
-impl Run {
-    fn new(until: Until, rate: Option<f64>, timeout: u64, start: u64) -> Self {
-        let period = rate.map(|rate| 1e9 / rate);
-        let (total, stop_sending) = match (until, period) {
-            (Until::Requests(count), None) => (count, u64::MAX),
-            (Until::Requests(count), Some(period)) => {
-                (count, start.saturating_add((count as f64 * period) as u64).saturating_add(timeout))
-            }
-            (Until::Duration(duration), None) => (u64::MAX, start.saturating_add(nanoseconds(duration))),
-            (Until::Duration(duration), Some(period)) => {
-                let duration = nanoseconds(duration);
-                let count = (duration as f64 / period) as u64;
-                (count, start.saturating_add(duration).saturating_add(timeout))
-            }
-        };
-        Self {
-            start,
-            stop_sending,
-            total,
-            to_send: total,
-            sent: 0,
-            last_sent: start,
-            period,
-            next_tick: start,
-        }
-    }
-
-    #[inline]
-    fn sent(&mut self, now: u64) {
-        self.sent += 1;
-        self.to_send -= 1;
-        self.last_sent = now;
-    }
-
-    /// When the next request is due, in an open loop: on a fixed grid from the start, whatever came of the ones before.
-    #[inline]
-    fn next_due(&self) -> u64 {
-        self.start + (self.sent as f64 * self.period.unwrap_or(0.0)) as u64
-    }
-
-    /// How many requests had come due by now.
-    fn due_by(&self, now: u64) -> u64 {
-        match self.period {
-            Some(period) => self.total.min(((now - self.start) as f64 / period) as u64 + 1).max(self.sent),
-            None => self.sent,
-        }
-    }
-}
-
-/// The kernel may wake a sleeper late by its thread's timer slack, 50 µs unless told otherwise: as much as many an
-/// answer takes. An open loop sleeps until requests are due, so it asks for the least slack, and restores it after.
-#[derive(Debug)]
-struct TimerSlack(Option<NonZeroU64>);
-
-impl TimerSlack {
-    fn least() -> Self {
-        let before = rustix::thread::current_timer_slack().ok().and_then(NonZeroU64::new);
-        if before.is_some() {
-            // Without it requests are a little late; that is measured, so it need not succeed.
-            let _ = rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN));
-        }
-        Self(before)
-    }
-}
-
-impl Drop for TimerSlack {
-    fn drop(&mut self) {
-        if self.0.is_some() {
-            let _ = rustix::thread::set_current_timer_slack(self.0);
-        }
-    }
-}
-
 fn thread_cpu() -> Duration {
     let time = rustix::time::clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

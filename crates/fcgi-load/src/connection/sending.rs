@@ -1,0 +1,122 @@
+//! Writing requests.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendFlags};
+
+use super::{Connection, Link, State};
+use crate::core::Core;
+
+/// One call writes at most about this much.
+const OUT_LIMIT: usize = 256 << 10;
+/// One call writes at most so many pieces.
+const MAX_PIECES: usize = 64;
+
+impl Connection {
+    /// Writes until everything is written or the socket is full.
+    #[inline]
+    pub(crate) fn flush(&mut self, core: &mut Core) {
+        while let Link::Up(socket) = &self.link {
+            if self.unsent.is_empty() {
+                return self.watch_out(core, false);
+            }
+            match send(socket, core, &self.unsent, self.written) {
+                Ok(count) => self.wrote(core, count),
+                Err(Errno::AGAIN) => return self.watch_out(core, true),
+                Err(Errno::INTR) => {}
+                Err(errno) => {
+                    // The replies that came before the end are still there to be read.
+                    self.receive(core, true);
+                    if self.is_up() {
+                        self.end(core, Some(errno));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Accounts for what the socket took.
+    #[inline]
+    fn wrote(&mut self, core: &mut Core, mut count: usize) {
+        core.report.bytes_out += count as u64;
+        let length = core.template.len();
+        while let Some(&index) = self.unsent.front()
+            && count > 0
+        {
+            let slot = &mut self.slots[usize::from(index)];
+            if slot.state == State::Queued {
+                slot.state = State::InFlight;
+                self.on_wire += 1;
+            }
+            let left = length - self.written;
+            if count < left {
+                self.written += count;
+                break;
+            }
+            count -= left;
+            self.written = 0;
+            self.unsent.pop_front();
+            if slot.state == State::Answered {
+                slot.state = State::Free;
+                self.free.push_back(index);
+            }
+        }
+        core.report.peak_in_flight = core.report.peak_in_flight.max(self.on_wire);
+    }
+}
+
+/// Writes what it can of these slots' requests by one call. Of the first, `written` bytes are written already.
+#[inline]
+fn send(socket: &OwnedFd, core: &mut Core, unsent: &VecDeque<u16>, written: usize) -> Result<usize, Errno> {
+    let flags = SendFlags::NOSIGNAL;
+    let template = &core.template;
+    let first = unsent[0];
+    let end = run_end(unsent, 0);
+    match template.ready(first, end) {
+        // As a rule everything is one piece.
+        Some(piece) if unsent.len() == usize::from(end - first) => {
+            rustix::net::send(socket, &piece[written..], flags)
+        }
+        Some(piece) => {
+            let mut pieces = [IoSlice::new(&[]); MAX_PIECES];
+            pieces[0] = IoSlice::new(&piece[written..]);
+            let (mut count, mut at) = (1, usize::from(end - first));
+            while count < MAX_PIECES && at < unsent.len() {
+                let (first, end) = (unsent[at], run_end(unsent, at));
+                let Some(piece) = template.ready(first, end) else { break };
+                pieces[count] = IoSlice::new(piece);
+                count += 1;
+                at += usize::from(end - first);
+            }
+            rustix::net::sendmsg(socket, &pieces[..count], &mut SendAncillaryBuffer::default(), flags)
+        }
+        None => {
+            core.output.clear();
+            let mut from = written;
+            for &index in unsent {
+                let room = OUT_LIMIT - core.output.len();
+                if template.copy(from, room, index + 1, &mut core.output) < template.len() {
+                    break;
+                }
+                from = 0;
+            }
+            rustix::net::send(socket, &core.output, flags)
+        }
+    }
+}
+
+/// One more than the last of the slots that, from this place in the queue on, follow each other.
+#[inline]
+fn run_end(unsent: &VecDeque<u16>, at: usize) -> u16 {
+    let mut end = unsent[at] + 1;
+    for &next in unsent.iter().skip(at + 1) {
+        if next != end {
+            break;
+        }
+        end += 1;
+    }
+    end
+}

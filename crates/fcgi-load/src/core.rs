@@ -1,0 +1,108 @@
+//! What all connections of a generator share.
+
+use std::time::Instant;
+
+use hdrhistogram::Histogram;
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+
+use crate::address::Mode;
+use crate::check::Check;
+use crate::report::Report;
+use crate::socket::Target;
+use crate::template::Template;
+
+/// One read takes this much; small enough to stay in a core's second-level cache.
+pub(crate) const IN_LIMIT: usize = 128 << 10;
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) target: Target,
+    pub(crate) mode: Mode,
+    pub(crate) timeout: u64,
+    pub(crate) template: Template,
+    pub(crate) check: Check,
+    pub(crate) epoll: OwnedFd,
+    pub(crate) clock: Instant,
+    pub(crate) report: Report,
+    pub(crate) latencies: Latencies,
+    /// The clock as it was last read. A reading serves until the next read from a socket: a batch of replies, and the
+    /// requests that follow them.
+    pub(crate) time: u64,
+    /// Requests in flight on all connections.
+    pub(crate) in_flight: u64,
+    /// When a byte last came in.
+    pub(crate) last_byte: u64,
+    /// Connections that wait for their time to be opened (again).
+    pub(crate) waiting: Vec<usize>,
+    /// Why the last attempt to connect failed.
+    pub(crate) connect_error: Option<Errno>,
+    /// What one read brought, and what one write is to take; shared, since neither outlives the call.
+    pub(crate) input: Vec<u8>,
+    pub(crate) output: Vec<u8>,
+}
+
+impl Core {
+    pub(crate) fn new(
+        target: Target,
+        timeout: u64,
+        template: Template,
+        check: Check,
+        epoll: OwnedFd,
+        report: Report,
+    ) -> Self {
+        Self {
+            target,
+            mode: report.mode,
+            timeout,
+            template,
+            check,
+            epoll,
+            clock: Instant::now(),
+            report,
+            latencies: Latencies::default(),
+            time: 0,
+            in_flight: 0,
+            last_byte: 0,
+            waiting: Vec::new(),
+            connect_error: None,
+            input: vec![0; IN_LIMIT],
+            output: Vec::new(),
+        }
+    }
+
+    /// Reads the generator's own clock, in nanoseconds.
+    #[inline]
+    pub(crate) fn now(&mut self) -> u64 {
+        self.time = self.clock.elapsed().as_nanos() as u64;
+        self.time
+    }
+}
+
+/// Equal latencies in a row, not yet recorded: the replies of one read to the requests of one write are recorded at
+/// once.
+#[derive(Debug, Default)]
+pub(crate) struct Latencies {
+    value: u64,
+    count: u64,
+}
+
+impl Latencies {
+    #[inline]
+    pub(crate) fn record(&mut self, value: u64, histogram: &mut Histogram<u64>) {
+        if self.value != value {
+            self.flush(histogram);
+            self.value = value;
+        }
+        self.count += 1;
+    }
+
+    #[inline]
+    pub(crate) fn flush(&mut self, histogram: &mut Histogram<u64>) {
+        if self.count > 0 {
+            histogram.saturating_record_n(self.value, self.count);
+            self.count = 0;
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What to send where, and how.
+
+use std::time::Duration;
+
+use crate::address::{Address, Mode};
+use crate::request::RequestSpec;
+
+/// What to send where, and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The server.
+    pub address: Address,
+    /// How connections are used.
+    pub mode: Mode,
+    /// How many connections are open at a time.
+    pub connections: usize,
+    /// How many requests are in flight on each connection, in [`Mode::Multiplex`]. Without meaning in the others.
+    pub streams: usize,
+    /// What is sent, and what must come back.
+    pub request: RequestSpec,
+    /// Requests per second over all connections (open loop); `None`: each reply is followed by the next request
+    /// (closed loop).
+    pub rate: Option<f64>,
+    /// How long a connection and a reply may take, each. Counted from the sending, in an open loop too.
+    pub timeout: Duration,
+}
+
+/// What is wrong with [`Options`].
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum OptionsError {
+    /// No connection at all.
+    #[error("the number of connections must be at least 1")]
+    NoConnection,
+    /// Request ids have 16 bits, and 0 is taken (section 3.3).
+    #[error("the number of streams must be from 1 to 65535, not {0}")]
+    Streams(usize),
+    /// Zero, negative or not a number.
+    #[error("the rate must be a positive number of requests per second, not {0}")]
+    Rate(f64),
+    /// Nothing can be answered in no time.
+    #[error("the timeout must be longer than 0")]
+    NoTimeout,
+}
+
+impl Options {
+    /// One kept connection, closed loop, five seconds of patience: change what is to be otherwise.
+    pub fn new(address: Address, request: RequestSpec) -> Self {
+        let timeout = Duration::from_secs(5);
+        Self { address, mode: Mode::Keep, connections: 1, streams: 1, request, rate: None, timeout }
+    }
+
+    /// Whether a generator can be made of them.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them.
+    pub fn validate(&self) -> Result<(), OptionsError> {
+        if self.connections == 0 {
+            return Err(OptionsError::NoConnection);
+        }
+        if self.mode == Mode::Multiplex && !(1..=65_535).contains(&self.streams) {
+            return Err(OptionsError::Streams(self.streams));
+        }
+        match self.rate {
+            Some(rate) if !(rate > 0.0 && rate.is_finite()) => return Err(OptionsError::Rate(rate)),
+            _ => {}
+        }
+        if self.timeout.is_zero() { Err(OptionsError::NoTimeout) } else { Ok(()) }
+    }
+}
