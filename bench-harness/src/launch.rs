@@ -174,15 +174,22 @@ impl Pool {
         self.process.signal(signal)
     }
 
-    /// Asks it to finish, and waits until it has. Where it does not: `TimedOut`, and it is killed.
-    pub fn drain(mut self) -> io::Result<ExitStatus> {
+    /// Asks it to finish, and waits until it has. `Err` where it ends otherwise than with exit status 0, or not at all:
+    /// then it is killed.
+    pub fn drain(mut self) -> io::Result<()> {
         self.signal(Signal::TERM)?;
         self.wait()
     }
 
-    /// Waits for its end. Where that does not come: `TimedOut`, and it is killed.
-    pub fn wait(mut self) -> io::Result<ExitStatus> {
-        self.process.wait(DRAIN_LIMIT)
+    /// Waits for its end, as [`Self::drain`] does.
+    pub fn wait(mut self) -> io::Result<()> {
+        match self.process.wait(DRAIN_LIMIT) {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => {
+                Err(io::Error::other(format!("the pool ended with {status} and said: {}", self.stderr())))
+            }
+            Err(error) => Err(io::Error::new(error.kind(), format!("{error}; it said: {}", self.stderr()))),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bench_harness::client::{Client, Request};
 use bench_harness::launch::Place;
-use bench_harness::process::Process;
+use bench_harness::process::{Process, is_running};
 use bench_harness::{Family, Pool, Strategy, check};
 use fcgi_load::Address;
 use rustix::process::Signal;
@@ -33,21 +33,24 @@ fn fd_0(strategy: &Strategy, family: Family) -> Outcome {
     let pool = Pool::launch_on_fd0(strategy, family, &[])?;
     check(pool.address())?;
     ensure!(pool.worker_pids() == [pool.pid()], "it has forked: {:?}", pool.worker_pids());
-    let status = pool.drain()?;
-    ensure!(status.success(), "it ended with {status}");
+    pool.drain()?;
     Ok(())
 }
 
 fn pool_on_fd_0(strategy: &Strategy, family: Family) -> Outcome {
-    let pool = Pool::launch_on_fd0(strategy, family, &["--processes", "2"])?;
+    let mut pool = Pool::launch_on_fd0(strategy, family, &["--processes", "2"])?;
     check(pool.address())?;
     ensure!(pool.worker_pids().len() == 2, "two workers expected, there are {:?}", pool.worker_pids());
-    let address = pool.address().clone();
-    let status = pool.drain()?;
-    ensure!(status.success(), "it ended with {status}");
-    // Its own file a worker removes; the spawner's it leaves. (The harness removes it with the pool, so its absence
-    // would say nothing here.)
-    drop(address);
+    pool.signal(Signal::TERM)?;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while is_running(pool.pid()) {
+        ensure!(Instant::now() < deadline, "it still runs");
+        thread::sleep(Duration::from_millis(2));
+    }
+    if let Address::Unix(path) = pool.address() {
+        ensure!(path.exists(), "it removed a socket file that is its spawner's");
+    }
+    pool.wait()?;
     Ok(())
 }
 
@@ -89,24 +92,21 @@ fn stale(strategy: &Strategy, family: Family) -> Outcome {
 
 fn socket_file(strategy: &Strategy, family: Family) -> Outcome {
     for mode in [0o660, 0o600] {
-        let pool =
+        let mut pool =
             Pool::launch(strategy, family, &["--processes", "2", "--socket-mode", &format!("{mode:o}")])?;
         let Address::Unix(path) = pool.address().clone() else { return Err("no unix address".into()) };
         let metadata = fs::metadata(&path)?;
         ensure!(metadata.file_type().is_socket(), "{} is no socket", path.display());
         let found = metadata.permissions().mode() & 0o777;
         ensure!(found == mode, "mode {mode:o} expected, it is {found:o}");
-        // A folder of its own would be removed by the harness; that it is gone is the worker's doing: the harness
-        // removes it only after this has been seen.
-        let mut process = pool;
-        process.signal(Signal::TERM)?;
+        // Seen before the harness removes it.
+        pool.signal(Signal::TERM)?;
         let deadline = Instant::now() + Duration::from_secs(10);
         while path.exists() {
             ensure!(Instant::now() < deadline, "{} is still there", path.display());
             thread::sleep(Duration::from_millis(2));
         }
-        let status = process.wait()?;
-        ensure!(status.success(), "it ended with {status}");
+        pool.wait()?;
         // Nothing is left that the next one could stumble over.
         drop(UnixListener::bind(&path)?);
         fs::remove_file(&path)?;

