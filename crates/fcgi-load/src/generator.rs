@@ -46,7 +46,7 @@ impl Generator {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` with an [`OptionsError`]; what a failed look-up or connection gives; `TimedOut` where not all
+    /// `InvalidInput` with an [`OptionsError`](crate::OptionsError); what a failed look-up or connection gives; `TimedOut` where not all
     /// connections could be opened in time. In close mode nothing is connected yet, so nothing is said of the server.
     pub fn new(options: Options) -> io::Result<Self> {
         options.validate().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
@@ -95,6 +95,7 @@ impl Generator {
         let cpu = thread_cpu();
         let mut run = Run::new(until, self.rate, self.core.timeout, self.core.now());
         self.core.last_byte = run.start;
+        self.progress.publish(&self.core.report);
         self.kick_off(&mut run);
         let mut now = run.start;
         loop {

@@ -299,6 +299,7 @@ fn a_run_by_time_ends_after_that_time_and_when_it_is_stopped() {
     assert_clean(&report, report.completed);
     assert!(!report.stopped);
 
+    let mut generator = Generator::new(server.options(Mode::Keep, 2)).unwrap();
     let progress = generator.progress();
     let stopper = std::thread::spawn(move || {
         while progress.completed() == 0 {
