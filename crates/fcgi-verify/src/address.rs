@@ -113,7 +113,9 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for text in ["", "/run/app.sock", "unix:", "tcp:", "tcp:9000", "tcp:host:", "tcp::80", "tcp:host:99999"] {
+        for text in
+            ["", "/run/app.sock", "unix:", "tcp:", "tcp:9000", "tcp:host:", "tcp::80", "tcp:host:99999"]
+        {
             assert!(text.parse::<Address>().is_err(), "{text}");
         }
     }

@@ -26,7 +26,12 @@ pub struct Context<'t> {
 impl<'t> Context<'t> {
     pub(crate) fn new(target: &'t Target, patience: u32) -> Self {
         let limit = target.timeout * patience;
-        Context { target, log: Rc::new(RefCell::new(Transcript::new())), until: Instant::now() + limit, limit }
+        Context {
+            target,
+            log: Rc::new(RefCell::new(Transcript::new())),
+            until: Instant::now() + limit,
+            limit,
+        }
     }
 
     pub(crate) fn target(&self) -> &'t Target {

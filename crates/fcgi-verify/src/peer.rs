@@ -19,6 +19,9 @@ use crate::response::Response;
 use crate::transcript::{Decoder, Transcript, Way};
 use crate::wire::{self, Record};
 
+/// Bytes of one STDOUT or STDERR stream that are kept; more is counted and dropped.
+const KEPT: usize = 32 << 20;
+
 /// How a connection ended, seen from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -147,6 +150,11 @@ impl Peer {
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 
+    /// Closes; with bytes of the server unread, if there are some.
+    pub(crate) fn close(self) {
+        self.note("closed");
+    }
+
     /// Closes with a TCP reset.
     pub(crate) fn reset(self) {
         self.note("reset");
@@ -176,7 +184,8 @@ impl Peer {
 
     /// An answer that rejects its request, if one has come.
     pub(crate) fn take_refused(&mut self) -> Option<Response> {
-        let at = self.finished.iter().position(|response| response.protocol_status != wire::REQUEST_COMPLETE)?;
+        let at =
+            self.finished.iter().position(|response| response.protocol_status != wire::REQUEST_COMPLETE)?;
         self.finished.remove(at)
     }
 
@@ -220,7 +229,9 @@ impl Peer {
             Next::Silence => {
                 Err(self.failed(&format!("the server has not closed the connection within {:?}", self.limit)))
             }
-            Next::Record(record) => Err(self.failed(&format!("{} instead of the end of the connection", shown(&record)))),
+            Next::Record(record) => {
+                Err(self.failed(&format!("{} instead of the end of the connection", shown(&record))))
+            }
         }
     }
 
@@ -228,8 +239,12 @@ impl Peer {
     pub(crate) fn expect_quiet(&mut self, time: Duration) -> Result<(), Stop> {
         match self.next((Instant::now() + time).min(self.until))? {
             Next::Silence => Ok(()),
-            Next::Ended(end) => Err(self.failed(&format!("the connection was {}, where it should stay open", end.verb()))),
-            Next::Record(record) => Err(self.failed(&format!("{} came, where nothing is owed", shown(&record)))),
+            Next::Ended(end) => {
+                Err(self.failed(&format!("the connection was {}, where it should stay open", end.verb())))
+            }
+            Next::Record(record) => {
+                Err(self.failed(&format!("{} came, where nothing is owed", shown(&record))))
+            }
         }
     }
 
@@ -287,7 +302,10 @@ impl Peer {
             if let Some(end) = self.end {
                 if !self.inbox.is_empty() {
                     let left = self.inbox.len();
-                    return Err(self.failed(&format!("the connection was {} with {left} bytes of an unfinished record", end.verb())));
+                    return Err(self.failed(&format!(
+                        "the connection was {} with {left} bytes of an unfinished record",
+                        end.verb()
+                    )));
                 }
                 return Ok(Next::Ended(end));
             }
@@ -318,7 +336,9 @@ impl Peer {
             wire::STDOUT | wire::STDERR | wire::END_REQUEST => self.account_application(record),
             wire::GET_VALUES_RESULT | wire::UNKNOWN_TYPE => {
                 if header.id != 0 {
-                    return Err(self.failed(&format!("{}: a management record has id 0 (3.3)", shown(record))));
+                    return Err(
+                        self.failed(&format!("{}: a management record has id 0 (3.3)", shown(record)))
+                    );
                 }
                 if header.kind == wire::UNKNOWN_TYPE && header.content_length != 8 {
                     return Err(self.failed(&format!("{}: its body has 8 bytes (4.2)", shown(record))));
@@ -333,19 +353,32 @@ impl Peer {
     fn account_application(&mut self, record: &Record) -> Result<(), Stop> {
         let header = record.header;
         if header.id == 0 {
-            return Err(self.failed(&format!("{}: an application record has an id other than 0 (3.3)", shown(record))));
+            return Err(self
+                .failed(&format!("{}: an application record has an id other than 0 (3.3)", shown(record))));
         }
         if !self.active.contains(&header.id) && !self.lenient {
-            return Err(self.failed(&format!("{} came, but request {} is not active (3.3)", shown(record), header.id)));
+            return Err(self.failed(&format!(
+                "{} came, but request {} is not active (3.3)",
+                shown(record),
+                header.id
+            )));
         }
-        let response = self.partial.entry(header.id).or_insert_with(|| Response { id: header.id, ..Response::default() });
+        let response = self
+            .partial
+            .entry(header.id)
+            .or_insert_with(|| Response { id: header.id, ..Response::default() });
         match header.kind {
             wire::STDOUT if header.content_length == 0 => response.stdout_ends += 1,
             wire::STDERR if header.content_length == 0 => response.stderr_ends += 1,
-            wire::STDOUT if response.stdout_ends == 0 => response.stdout.extend_from_slice(&record.content),
-            wire::STDERR if response.stderr_ends == 0 => response.stderr.extend_from_slice(&record.content),
+            wire::STDOUT if response.stdout_ends == 0 => {
+                response.stdout_length += record.content.len();
+                keep(&mut response.stdout, &record.content);
+            }
+            wire::STDERR if response.stderr_ends == 0 => keep(&mut response.stderr, &record.content),
             wire::STDOUT | wire::STDERR => {
-                return Err(self.failed(&format!("{} came after the stream's empty record (3.3)", shown(record))));
+                return Err(
+                    self.failed(&format!("{} came after the stream's empty record (3.3)", shown(record)))
+                );
             }
             _ => {
                 let Some([a3, a2, a1, a0, status, ..]) = record.content.first_chunk::<8>().copied() else {
@@ -406,7 +439,8 @@ impl Peer {
     fn wait(&self, flags: PollFlags, until: Instant) -> bool {
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+            let timeout =
+                Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
             match poll(&mut [PollFd::new(&self.socket, flags)], Some(&timeout)) {
                 Ok(0) => return false,
                 Err(rustix::io::Errno::INTR) => {}
@@ -424,6 +458,10 @@ impl End {
             End::Reset => "reset",
         }
     }
+}
+
+fn keep(stream: &mut Vec<u8>, content: &[u8]) {
+    stream.extend_from_slice(&content[..content.len().min(KEPT.saturating_sub(stream.len()))]);
 }
 
 fn shown(record: &Record) -> String {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 /// Whether the process is there and not a zombie.
 pub(crate) fn is_alive(pid: u32) -> bool {
@@ -34,6 +34,18 @@ pub(crate) fn tree(root: u32) -> Vec<u32> {
     found
 }
 
+/// Makes sure that this process may open `count` descriptors, raising its soft limit where that is allowed.
+pub(crate) fn allow_descriptors(count: u64) -> Result<(), String> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= count) {
+        return Ok(());
+    }
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum.map_or(Some(count), Some), ..limit })
+        .ok()
+        .filter(|()| limit.maximum.is_none_or(|maximum| maximum >= count))
+        .ok_or_else(|| format!("{count} descriptors are needed here, {:?} are allowed", limit.maximum))
+}
+
 /// Lowers the number of descriptors that the processes may have to `spare` above what they have; restored on drop.
 pub(crate) struct FewDescriptors(Vec<(Pid, Rlimit)>);
 
@@ -46,8 +58,9 @@ impl FewDescriptors {
             let highest = descriptor_numbers(pid).max().unwrap_or(2);
             let maximum = hard_limit(pid);
             let limit = Rlimit { current: Some((highest + 1 + spare) as u64), maximum };
-            let before = prlimit(Some(id), Resource::Nofile, limit)
-                .map_err(|error| format!("the descriptor limit of process {pid} cannot be changed: {error}"))?;
+            let before = prlimit(Some(id), Resource::Nofile, limit).map_err(|error| {
+                format!("the descriptor limit of process {pid} cannot be changed: {error}")
+            })?;
             guard.0.push((id, before));
         }
         Ok(guard)

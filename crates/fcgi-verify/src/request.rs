@@ -1,6 +1,6 @@
 //! A request, assembled from literals and sent whole or stream by stream.
 
-use crate::wire::{self, KEEP_CONN, PARAMS, RESPONDER, STDIN};
+use crate::wire::{self, KEEP_CONN, PARAMS, Pair, RESPONDER, STDIN};
 
 /// One request as a web server would send it.
 #[derive(Clone, Debug)]
@@ -8,7 +8,7 @@ pub(crate) struct Request {
     pub(crate) id: u16,
     role: u16,
     flags: u8,
-    params: Vec<(Vec<u8>, Vec<u8>)>,
+    params: Vec<Pair>,
     body: Vec<u8>,
 }
 
@@ -71,7 +71,7 @@ impl Request {
     }
 
     /// The parameters, in the order in which they are sent.
-    pub(crate) fn params(&self) -> &[(Vec<u8>, Vec<u8>)] {
+    pub(crate) fn params(&self) -> &[Pair] {
         &self.params
     }
 
@@ -123,7 +123,8 @@ mod tests {
 
     #[test]
     fn a_request_is_begin_params_and_stdin() {
-        let request = Request { id: 2, role: 1, flags: 0, params: vec![(b"A".into(), b"b".into())], body: b"x".into() };
+        let request =
+            Request { id: 2, role: 1, flags: 0, params: vec![(b"A".into(), b"b".into())], body: b"x".into() };
         assert_eq!(
             request.bytes(),
             [

@@ -8,6 +8,8 @@ use crate::wire;
 pub(crate) struct Response {
     pub(crate) id: u16,
     pub(crate) stdout: Vec<u8>,
+    /// How long STDOUT was, even if not all of it is kept.
+    pub(crate) stdout_length: usize,
     pub(crate) stderr: Vec<u8>,
     /// Empty `FCGI_STDOUT` records.
     pub(crate) stdout_ends: usize,
@@ -96,7 +98,10 @@ impl Response {
         if self.app_status == expected {
             return Ok(self);
         }
-        Err(Stop::Failed(format!("request {}: appStatus is {}, expected {expected}", self.id, self.app_status)))
+        Err(Stop::Failed(format!(
+            "request {}: appStatus is {}, expected {expected}",
+            self.id, self.app_status
+        )))
     }
 }
 
@@ -132,7 +137,9 @@ mod tests {
 
     #[test]
     fn a_wrong_body_is_shown_from_the_difference_on() {
-        let Err(Stop::Failed(why)) = response(b"A: b\n\nabcd").expect_body(b"abxy").map(|_| ()) else { panic!() };
+        let Err(Stop::Failed(why)) = response(b"A: b\n\nabcd").expect_body(b"abxy").map(|_| ()) else {
+            panic!()
+        };
         assert!(why.contains("from byte 2 on: \"cd\", expected \"xy\""), "{why}");
     }
 }

@@ -163,7 +163,9 @@ impl Target {
         }
         // A server that served all that were tried is believed for the rest.
         match (held.len(), self.capacity.max_conns) {
-            (PROBED_CONNECTIONS, Some(declared)) => usize::try_from(declared).unwrap_or(usize::MAX).max(held.len()),
+            (PROBED_CONNECTIONS, Some(declared)) => {
+                usize::try_from(declared).unwrap_or(usize::MAX).max(held.len())
+            }
             (count, _) => count.max(1),
         }
     }
@@ -198,7 +200,9 @@ fn read_capacity(content: &[u8]) -> Capacity {
         match &name[..] {
             b"FCGI_MAX_CONNS" => capacity.max_conns = value.parse().ok(),
             b"FCGI_MAX_REQS" => capacity.max_reqs = value.parse().ok(),
-            b"FCGI_MPXS_CONNS" => capacity.mpxs_conns = ["0", "1"].iter().position(|bit| *bit == value).map(|bit| bit == 1),
+            b"FCGI_MPXS_CONNS" => {
+                capacity.mpxs_conns = ["0", "1"].iter().position(|bit| *bit == value).map(|bit| bit == 1)
+            }
             _ => {}
         }
     }
@@ -214,7 +218,8 @@ mod tests {
         let content = b"\x0e\x0210FCGI_MAX_CONNS";
         assert!(!read_capacity(&content[..5]).answered);
         let content = b"\x0e\x02FCGI_MAX_CONNS10\x0f\x01FCGI_MPXS_CONNS1";
-        let expected = Capacity { answered: true, max_conns: Some(10), max_reqs: None, mpxs_conns: Some(true) };
+        let expected =
+            Capacity { answered: true, max_conns: Some(10), max_reqs: None, mpxs_conns: Some(true) };
         assert_eq!(read_capacity(content), expected);
     }
 }

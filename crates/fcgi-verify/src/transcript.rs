@@ -166,7 +166,8 @@ fn printable(bytes: &[u8]) -> String {
 
 /// One record in one line.
 fn describe(header: &Header, preview: &[u8]) -> String {
-    let mut line = format!("{} id {} length {}", wire::kind_name(header.kind), header.id, header.content_length);
+    let mut line =
+        format!("{} id {} length {}", wire::kind_name(header.kind), header.id, header.content_length);
     if header.padding_length > 0 {
         let _ = write!(line, " padding {}", header.padding_length);
     }

@@ -90,15 +90,19 @@ pub(crate) fn pair(name: &[u8], value: &[u8]) -> Vec<u8> {
 /// A length of a name-value pair, in one byte or, if `four`, in four with the high bit set (section 3.4).
 pub(crate) fn length(length: usize, four: bool) -> Vec<u8> {
     if four {
-        let length = u32::try_from(length).ok().filter(|length| *length < 1 << 31).expect("a length has 31 bits");
+        let length =
+            u32::try_from(length).ok().filter(|length| *length < 1 << 31).expect("a length has 31 bits");
         (length | 1 << 31).to_be_bytes().to_vec()
     } else {
         vec![u8::try_from(length).ok().filter(|length| *length < 128).expect("a one-byte length has 7 bits")]
     }
 }
 
+/// A name and its value.
+pub(crate) type Pair = (Vec<u8>, Vec<u8>);
+
 /// Name-value pairs as a server sent them, or what is wrong with them (section 3.4).
-pub(crate) fn read_pairs(mut bytes: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
+pub(crate) fn read_pairs(mut bytes: &[u8]) -> Result<Vec<Pair>, String> {
     let mut pairs = Vec::new();
     while !bytes.is_empty() {
         let name = read_length(&mut bytes)?;
@@ -209,7 +213,10 @@ mod tests {
     #[test]
     fn begin_request_is_that_of_appendix_b() {
         assert_eq!(begin_request(1, RESPONDER, 0), [1, 1, 0, 1, 0, 8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(begin_request(0x1234, FILTER, KEEP_CONN), [1, 1, 0x12, 0x34, 0, 8, 0, 0, 0, 3, 1, 0, 0, 0, 0, 0]);
+        assert_eq!(
+            begin_request(0x1234, FILTER, KEEP_CONN),
+            [1, 1, 0x12, 0x34, 0, 8, 0, 0, 0, 3, 1, 0, 0, 0, 0, 0]
+        );
     }
 
     #[test]

@@ -88,7 +88,7 @@ pub(super) const CASES: &[Case] = &[
             peer.send(&abort_request(1))?;
             let response = peer.response(1)?;
             response.expect_complete()?;
-            if response.stdout.len() >= 2_000_000_000 {
+            if response.stdout_length >= 2_000_000_000 {
                 return failed("all of the answer was sent");
             }
             cx.serve_on(&mut peer, 1)?;

@@ -76,6 +76,7 @@ pub(super) const CASES: &[Case] = &[
             peer.send(&cx.plain().keep().bytes())?;
             peer.response(1)?.expect_complete()?;
             peer.expect_quiet(QUIET * 2)?;
+            drop(peer);
             let mut peer = cx.open()?;
             peer.send(&cx.plain().bytes())?;
             peer.response(1)?.expect_complete()?;
@@ -506,6 +507,22 @@ pub(super) const CASES: &[Case] = &[
     .multiplexing()
     .quick(),
     Case::new(
+        "a-long-answer-does-not-hold-up-a-short-one",
+        "1",
+        Recommended,
+        "Multiplexing is for concurrent requests: a connection is read while a long answer is sent over it",
+        |cx| {
+            let mut peer = cx.open()?;
+            peer.send(&cx.get("/bytes?n=1000000000").keep().id(1).bytes())?;
+            peer.first_output(1)?;
+            peer.send(&cx.get("/hello").keep().id(2).bytes())?;
+            peer.response(2)?.expect_body(b"Hello, world\n")?;
+            if peer.has_ended(1) { failed("the short answer came after the long one") } else { passed() }
+        },
+    )
+    .workload()
+    .multiplexing(),
+    Case::new(
         "answers-of-several-records-interleave-whole",
         "3.3",
         Required,
@@ -566,7 +583,9 @@ fn interleavings(left: usize, right: usize) -> Vec<Vec<usize>> {
         return vec![Vec::new()];
     }
     let mut orders = Vec::new();
-    for (side, available, rest) in [(0, left, (left.wrapping_sub(1), right)), (1, right, (left, right.wrapping_sub(1)))] {
+    for (side, available, rest) in
+        [(0, left, (left.wrapping_sub(1), right)), (1, right, (left, right.wrapping_sub(1)))]
+    {
         if available > 0 {
             orders.extend(interleavings(rest.0, rest.1).into_iter().map(|tail| [vec![side], tail].concat()));
         }

@@ -8,7 +8,8 @@ use crate::case::{Case, Stop};
 use crate::context::{Context, failed, passed, reported};
 use crate::peer::{Next, Peer};
 use crate::wire::{
-    self, ABORT_REQUEST, BEGIN_REQUEST, GET_VALUES, GET_VALUES_RESULT, PARAMS, STDIN, UNKNOWN_TYPE, get_values, record,
+    self, ABORT_REQUEST, BEGIN_REQUEST, GET_VALUES, GET_VALUES_RESULT, PARAMS, STDIN, UNKNOWN_TYPE,
+    get_values, record,
 };
 
 /// The variables that section 4.1 defines.
@@ -150,6 +151,7 @@ pub(super) const CASES: &[Case] = &[
             let mut peer = cx.open()?;
             peer.send(&record(GET_VALUES, 0, &content, 0))?;
             let with_four = result(&mut peer, &KNOWN)?;
+            drop(peer);
             let mut peer = cx.open()?;
             let with_one = ask(&mut peer, &[KNOWN[2]])?;
             if with_four == with_one { passed() } else { failed(format!("{with_four:?} instead of {with_one:?}")) }
@@ -472,7 +474,11 @@ fn within_a_request(cx: &mut Context<'_>, place: usize, inserted: &[u8], expecte
     peer.response(1)?.expect_complete()?;
     let record = peer.management(&format!("{} inside of a request", wire::kind_name(expected)))?;
     if record.header.kind != expected {
-        return failed(format!("{} instead of {}", wire::kind_name(record.header.kind), wire::kind_name(expected)));
+        return failed(format!(
+            "{} instead of {}",
+            wire::kind_name(record.header.kind),
+            wire::kind_name(expected)
+        ));
     }
     // Neither has cost the connection.
     cx.serve_on(&mut peer, 1)?;

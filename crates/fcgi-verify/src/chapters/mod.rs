@@ -5,19 +5,24 @@ use std::sync::LazyLock;
 use crate::case::{Case, Stop, Verdict};
 
 mod abort;
+mod closing;
+mod garbage;
+mod inactive_ids;
 mod keep_conn;
 mod lifecycle;
 mod limits;
 mod management;
+mod many_connections;
 mod pairs;
 mod records;
 mod roles;
+mod slow;
 
 /// What a case's function returns.
 pub(crate) type Run = Result<Verdict, Stop>;
 
 /// The chapters in the order in which they run: gentle ones first.
-const CHAPTERS: [(&str, &[Case]); 8] = [
+const CHAPTERS: [(&str, &[Case]); 13] = [
     ("records", records::CASES),
     ("pairs", pairs::CASES),
     ("management", management::CASES),
@@ -26,6 +31,11 @@ const CHAPTERS: [(&str, &[Case]); 8] = [
     ("roles", roles::CASES),
     ("abort", abort::CASES),
     ("limits", limits::CASES),
+    ("inactive-ids", inactive_ids::CASES),
+    ("closing", closing::CASES),
+    ("slow", slow::CASES),
+    ("garbage", garbage::CASES),
+    ("many-connections", many_connections::CASES),
 ];
 
 /// Every case, in the order in which they run.

@@ -356,7 +356,8 @@ fn with_every_form(request: Request) -> Request {
 
 /// The pairs in two PARAMS records, and the end of the stream.
 fn cut_params(pairs: &[u8], cut: usize) -> Vec<u8> {
-    [record(PARAMS, 1, &pairs[..cut], 0), record(PARAMS, 1, &pairs[cut..], 0), record(PARAMS, 1, &[], 0)].concat()
+    [record(PARAMS, 1, &pairs[..cut], 0), record(PARAMS, 1, &pairs[cut..], 0), record(PARAMS, 1, &[], 0)]
+        .concat()
 }
 
 fn at_cut<T>(cut: usize, result: Result<T, Stop>) -> Result<T, Stop> {

@@ -211,7 +211,8 @@ pub(super) const CASES: &[Case] = &[
         |cx| {
             let request = cx.plain().body(pattern(3_000));
             let bytes =
-                [request.begin_bytes(), request.params_bytes(), stream(STDIN, 1, request.content(), 1)].concat();
+                [request.begin_bytes(), request.params_bytes(), stream(STDIN, 1, request.content(), 1)]
+                    .concat();
             let mut peer = cx.open()?;
             peer.send(&bytes)?;
             peer.response(1)?.expect_complete()?;
@@ -359,7 +360,9 @@ pub(super) const CASES: &[Case] = &[
             peer.send(&bytes)?;
             match peer.response(1) {
                 Ok(_) => reported("a reserved byte that is not 0 is ignored"),
-                Err(Stop::Failed(why)) => reported(format!("a reserved byte that is not 0 is refused: {why}")),
+                Err(Stop::Failed(why)) => {
+                    reported(format!("a reserved byte that is not 0 is refused: {why}"))
+                }
                 Err(stop) => Err(stop),
             }
         },
@@ -405,7 +408,9 @@ pub(super) const CASES: &[Case] = &[
             peer.send(&[begin, request.params_bytes(), request.stdin_bytes()].concat())?;
             match peer.response(1) {
                 Ok(_) => reported("reserved bytes that are not 0 are ignored"),
-                Err(Stop::Failed(why)) => reported(format!("reserved bytes that are not 0 are refused: {why}")),
+                Err(Stop::Failed(why)) => {
+                    reported(format!("reserved bytes that are not 0 are refused: {why}"))
+                }
                 Err(stop) => Err(stop),
             }
         },

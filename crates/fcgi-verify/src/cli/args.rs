@@ -127,8 +127,12 @@ enum YesNo {
 /// The arguments; `None` after `--help` or `--version`.
 pub(crate) fn parse() -> Result<Option<Args>> {
     match Args::try_parse() {
-        Ok(args) if args.address.is_none() && args.exec.is_none() && args.exec_tcp.is_none() && !args.list => {
-            Err(anyhow!("say where the server listens (unix:PATH or tcp:HOST:PORT), or start it with --exec COMMAND"))
+        Ok(args)
+            if args.address.is_none() && args.exec.is_none() && args.exec_tcp.is_none() && !args.list =>
+        {
+            Err(anyhow!(
+                "say where the server listens (unix:PATH or tcp:HOST:PORT), or start it with --exec COMMAND"
+            ))
         }
         Ok(args) => Ok(Some(args)),
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
@@ -205,7 +209,8 @@ mod tests {
 
     #[test]
     fn bad_input_is_one_line() {
-        for bad in [&["x", "nonsense"][..], &["x", "unix:/a", "--timeout", "0"], &["x", "unix:/a", "--bogus"]] {
+        for bad in [&["x", "nonsense"][..], &["x", "unix:/a", "--timeout", "0"], &["x", "unix:/a", "--bogus"]]
+        {
             let error = Args::try_parse_from(bad.iter().copied()).unwrap_err();
             let line = one_line(&error.to_string());
             assert!(!line.is_empty() && !line.contains('\n'), "{line}");

@@ -8,7 +8,8 @@ use super::{Ran, is_binding_failure};
 
 /// The whole document.
 pub(crate) fn document(ran: &[Ran]) -> String {
-    let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"fcgi-verify\">\n");
+    let mut text =
+        String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"fcgi-verify\">\n");
     for chapter in chapters() {
         let rows: Vec<&Ran> = ran.iter().filter(|(case, _)| case.chapter == chapter).collect();
         if !rows.is_empty() {
@@ -63,7 +64,9 @@ fn test(text: &mut String, case: &Case, report: &CaseReport) {
 fn skipped(case: &Case, report: &CaseReport) -> Option<String> {
     match &report.outcome {
         Outcome::NotApplicable(reason) => Some(format!("not applicable: {reason}")),
-        Outcome::Failed(why) if !is_binding_failure(case, report) => Some(format!("{}, not met: {why}", case.level)),
+        Outcome::Failed(why) if !is_binding_failure(case, report) => {
+            Some(format!("{}, not met: {why}", case.level))
+        }
         _ => None,
     }
 }

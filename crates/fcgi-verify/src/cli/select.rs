@@ -21,7 +21,9 @@ pub(crate) fn select(args: &Args) -> Result<Vec<&'static Case>> {
     let levels: Vec<Level> = args.levels.iter().map(|level| level.level()).collect();
     let chosen: Vec<&Case> = cases()
         .iter()
-        .filter(|case| args.chapters.is_empty() || args.chapters.iter().any(|chapter| chapter == case.chapter))
+        .filter(|case| {
+            args.chapters.is_empty() || args.chapters.iter().any(|chapter| chapter == case.chapter)
+        })
         .filter(|case| levels.is_empty() || levels.contains(&case.level))
         .filter(|case| args.cases.is_empty() || args.cases.iter().any(|name| bears(case, name)))
         .filter(|case| !args.quick || case.quick)
