@@ -69,6 +69,56 @@ fn a_reply_under_another_id_breaks_the_protocol() {
 }
 
 #[test]
+fn a_second_reply_to_the_same_request_breaks_the_protocol() {
+    for mode in [Mode::Keep, Mode::Multiplex] {
+        let server = Server::unix(counting(|request, number| {
+            reply(request.id, b"Hello").repeat(if number == 50 { 2 } else { 1 })
+        }));
+        let report = run(Options { streams: 1, ..server.options(mode, 1) }, 100);
+        assert_errors(&report, &[("protocol", 1)]);
+        assert_eq!((report.completed, report.connections_opened), (100, 2));
+    }
+}
+
+#[test]
+fn a_reply_under_an_id_that_could_be_in_flight_and_is_not_breaks_the_protocol() {
+    let server = Server::unix(counting(|_, _| reply(4, b"Hello")));
+    let report = run(Options { streams: 4, ..server.options(Mode::Multiplex, 1) }, 1);
+    assert_errors(&report, &[("protocol", 1)]);
+}
+
+#[test]
+fn two_replies_whose_records_alternated_are_no_model_for_one() {
+    let server = Server::unix(|mut peer| {
+        for round in 0.. {
+            let Some(first) = peer.request() else { return };
+            let Some(second) = peer.request() else { return };
+            let (a, b) = (first.id, second.id);
+            // What lies between the beginning and the end of b is, but for the ids, what comes for each later.
+            let bytes = if round == 0 {
+                [
+                    stdout(a, b"\nHel"),
+                    stdout(b, b"\nHello"),
+                    stdout(b, b""),
+                    stdout(a, b"lo"),
+                    stdout(a, b""),
+                    end(b, 0, 0),
+                    end(a, 0, 0),
+                ]
+                .concat()
+            } else {
+                let bad =
+                    [stdout(a, b"\nHello"), stdout(a, b""), stdout(a, b"lo"), stdout(a, b""), end(a, 0, 0)];
+                bad.concat()
+            };
+            peer.send(&bytes);
+        }
+    });
+    let report = run(Options { streams: 2, ..server.options(Mode::Multiplex, 1) }, 4);
+    assert_eq!((report.completed, report.errors.protocol), (2, 1), "{:?}", report.errors);
+}
+
+#[test]
 fn records_no_server_may_send_break_the_protocol() {
     assert_one(|request| record(1, request.id, &[0; 8], 0), "protocol");
     assert_one(|request| record(99, request.id, b"?", 0), "protocol");

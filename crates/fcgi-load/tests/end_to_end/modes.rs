@@ -97,6 +97,17 @@ fn replies_whose_records_alternate_are_told_apart() {
 }
 
 #[test]
+fn error_output_is_no_fault_and_all_of_it_is_counted() {
+    let server = Server::unix(counting(|request, _| {
+        let good = reply(request.id, b"Hello");
+        [record(7, request.id, b"oh", 6), record(7, request.id, b"", 0), good].concat()
+    }));
+    let report = run(server.options(Mode::Keep, 1), 100);
+    assert_clean(&report, 100);
+    assert_eq!(report.stderr_bytes, 200);
+}
+
+#[test]
 fn the_request_arrives_as_it_was_specified() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let requests = Arc::clone(&seen);
