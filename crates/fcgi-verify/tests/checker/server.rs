@@ -1,0 +1,460 @@
+//! A small FastCGI server for the tests of the checker: correct, unless it is told to have one bug.
+//!
+//! A thread for each connection and one for each request; nothing here is shared with what it is checked by.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What is wrong with the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// Padding counts as content.
+    PaddingIsContent,
+    /// Every PARAMS record is read as whole pairs.
+    PairsPerRecord,
+    /// Every length of a pair is read as one byte.
+    LengthsOfOneByte,
+    /// END_REQUEST is sent twice.
+    EndTwice,
+    /// STDOUT has no empty record.
+    StdoutNotEnded,
+    /// STDOUT goes on after its empty record.
+    StdoutAfterItsEnd,
+    /// The body of END_REQUEST has four bytes.
+    ShortEnd,
+    /// appStatus is always 0.
+    AppStatusLost,
+    /// ABORT_REQUEST is ignored.
+    AbortIgnored,
+    /// ABORT_REQUEST is answered each time, and the request ends as well.
+    AbortAnswered,
+    /// The connection is closed after every request.
+    AlwaysCloses,
+    /// The connection is never closed.
+    NeverCloses,
+    /// The id's high byte is lost in the answer.
+    IdOfOneByte,
+    /// Unknown management types are dropped.
+    UnknownTypeDropped,
+    /// UNKNOWN_TYPE names another type.
+    UnknownTypeWrong,
+    /// Unknown names are answered with empty values.
+    UnknownNamesAnswered,
+    /// GET_VALUES closes the connection.
+    GetValuesCloses,
+    /// GET_VALUES within a request is dropped.
+    GetValuesDroppedWithinRequests,
+    /// Every role is played.
+    EveryRole,
+    /// A record for an inactive id closes the connection.
+    InactiveCloses,
+    /// STDIN for an inactive id is kept for the next request with it.
+    InactiveKept,
+    /// CONTENT_LENGTH does not bound the body.
+    ContentLengthIgnored,
+    /// The answer is of version 0.
+    VersionZero,
+    /// All requests of a connection share one body.
+    OneBody,
+    /// A read is taken for whole records.
+    ReadsAreRecords,
+    /// The answer begins with the first PARAMS record.
+    AnswersWithinParams,
+    /// Bytes of a wrong version end the server.
+    DiesOfGarbage,
+    /// Requests of one connection are run one after the other.
+    OneAfterTheOther,
+}
+
+/// A running server; it ends on drop.
+pub(crate) struct Server {
+    pub(crate) port: u16,
+    dead: Arc<AtomicBool>,
+}
+
+impl Server {
+    pub(crate) fn start(bug: Option<Bug>) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let dead = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&dead);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                if ended.load(Ordering::SeqCst) {
+                    return;
+                }
+                let Ok(stream) = stream else { continue };
+                let dead = Arc::clone(&ended);
+                thread::spawn(move || Connection::new(stream, bug, dead).run());
+            }
+        });
+        Server { port, dead }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.dead.store(true, Ordering::SeqCst);
+        // Wakes the accept.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+#[derive(Default)]
+struct Request {
+    role: u16,
+    keep: bool,
+    params: Vec<u8>,
+    pairs_of_records: Vec<(Vec<u8>, Vec<u8>)>,
+    params_ended: bool,
+    body: Vec<u8>,
+    running: bool,
+    aborted: Arc<AtomicBool>,
+}
+
+/// What the threads of a connection share.
+struct Shared {
+    stream: Mutex<TcpStream>,
+    requests: Mutex<HashMap<u16, Request>>,
+    close: AtomicBool,
+    one: Mutex<()>,
+    bug: Option<Bug>,
+}
+
+struct Connection {
+    stream: TcpStream,
+    shared: Arc<Shared>,
+    shared_body: Vec<u8>,
+    early: HashMap<u16, Vec<u8>>,
+    dead: Arc<AtomicBool>,
+}
+
+impl Connection {
+    fn new(stream: TcpStream, bug: Option<Bug>, dead: Arc<AtomicBool>) -> Self {
+        stream.set_nodelay(true).unwrap();
+        let writer = stream.try_clone().unwrap();
+        let shared = Shared {
+            stream: Mutex::new(writer),
+            requests: Mutex::default(),
+            close: AtomicBool::new(false),
+            one: Mutex::default(),
+            bug,
+        };
+        Connection { stream, shared: Arc::new(shared), shared_body: Vec::new(), early: HashMap::new(), dead }
+    }
+
+    fn run(mut self) {
+        let mut buffer = Vec::new();
+        let mut chunk = vec![0; 65_536];
+        loop {
+            let count = match self.stream.read(&mut chunk) {
+                Ok(0) | Err(_) => break,
+                Ok(count) => count,
+            };
+            if self.dead.load(Ordering::SeqCst) {
+                break;
+            }
+            buffer.extend_from_slice(&chunk[..count]);
+            while buffer.len() >= 8 {
+                if buffer[0] != 1 {
+                    if self.shared.has(Bug::DiesOfGarbage) {
+                        self.dead.store(true, Ordering::SeqCst);
+                    }
+                    return self.leave();
+                }
+                let content = usize::from(u16::from_be_bytes([buffer[4], buffer[5]]));
+                let length = 8 + content + usize::from(buffer[6]);
+                if buffer.len() < length {
+                    break;
+                }
+                let shown = if self.shared.has(Bug::PaddingIsContent) { length } else { 8 + content };
+                let (kind, id) = (buffer[1], u16::from_be_bytes([buffer[2], buffer[3]]));
+                let content = buffer[8..shown].to_vec();
+                buffer.drain(..length);
+                if !self.record(kind, id, &content) {
+                    return self.leave();
+                }
+            }
+            if self.shared.has(Bug::ReadsAreRecords) {
+                buffer.clear();
+            }
+        }
+        self.leave();
+    }
+
+    fn leave(&self) {
+        for request in self.shared.requests.lock().unwrap().values() {
+            request.aborted.store(true, Ordering::SeqCst);
+        }
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    /// Takes a record; false ends the connection.
+    fn record(&mut self, kind: u8, id: u16, content: &[u8]) -> bool {
+        if id == 0 {
+            return self.management(kind, content);
+        }
+        if kind == 1 {
+            return self.begin(id, content);
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut requests = shared.requests.lock().unwrap();
+        let Some(request) = requests.get_mut(&id) else {
+            if shared.has(Bug::InactiveKept) && kind == 5 {
+                self.early.entry(id).or_default().extend_from_slice(content);
+            }
+            return !shared.has(Bug::InactiveCloses);
+        };
+        match kind {
+            2 => self.abort(id, requests),
+            4 if content.is_empty() => request.params_ended = true,
+            4 => {
+                request.params.extend_from_slice(content);
+                if shared.has(Bug::PairsPerRecord) {
+                    request.pairs_of_records.extend(pairs(content, false));
+                }
+                if shared.has(Bug::AnswersWithinParams) {
+                    drop(requests);
+                    shared.send(6, id, b"Content-Type: text/plain\r\n\r\n");
+                }
+            }
+            5 if content.is_empty() && request.params_ended && !request.running => {
+                request.running = true;
+                drop(requests);
+                thread::spawn(move || shared.answer(id));
+            }
+            5 => {
+                request.body.extend_from_slice(content);
+                if shared.has(Bug::OneBody) {
+                    self.shared_body.extend_from_slice(content);
+                    request.body.clone_from(&self.shared_body);
+                }
+            }
+            _ => {}
+        }
+        true
+    }
+
+    fn begin(&mut self, id: u16, content: &[u8]) -> bool {
+        let [role1, role0, flags, ..] = *content else { return false };
+        let role = u16::from_be_bytes([role1, role0]);
+        let keep = flags & 1 == 1;
+        let body = self.early.remove(&id).unwrap_or_default();
+        let request = Request { role, keep, body, ..Request::default() };
+        if self.shared.requests.lock().unwrap().insert(id, request).is_some() {
+            return false;
+        }
+        if role != 1 && !self.shared.has(Bug::EveryRole) {
+            self.shared.end(id, 0, 3);
+        }
+        true
+    }
+
+    fn abort(&self, id: u16, mut requests: std::sync::MutexGuard<'_, HashMap<u16, Request>>) {
+        if self.shared.has(Bug::AbortIgnored) {
+            return;
+        }
+        let Some(request) = requests.get_mut(&id) else { return };
+        request.aborted.store(true, Ordering::SeqCst);
+        let running = request.running;
+        drop(requests);
+        if self.shared.has(Bug::AbortAnswered) {
+            self.shared.send(3, id, &[0; 8]);
+        }
+        // A request that runs ends itself.
+        if !running {
+            self.shared.end(id, 0, 0);
+        }
+    }
+
+    fn management(&self, kind: u8, content: &[u8]) -> bool {
+        let shared = &self.shared;
+        match kind {
+            9 => {
+                let within = !shared.requests.lock().unwrap().is_empty();
+                if within && shared.has(Bug::GetValuesDroppedWithinRequests) {
+                    return true;
+                }
+                let mut result = Vec::new();
+                for (name, _) in pairs(content, false) {
+                    let value: &[u8] = match &name[..] {
+                        b"FCGI_MAX_CONNS" | b"FCGI_MAX_REQS" => b"50",
+                        b"FCGI_MPXS_CONNS" => b"1",
+                        _ if shared.has(Bug::UnknownNamesAnswered) && name.len() < 128 => b"",
+                        _ => continue,
+                    };
+                    result.push(u8::try_from(name.len()).unwrap_or(0));
+                    result.push(u8::try_from(value.len()).unwrap());
+                    result.extend_from_slice(&name);
+                    result.extend_from_slice(value);
+                }
+                shared.send(10, 0, &result);
+                !shared.has(Bug::GetValuesCloses)
+            }
+            _ if shared.has(Bug::UnknownTypeDropped) => true,
+            _ => {
+                let said = if shared.has(Bug::UnknownTypeWrong) { 0 } else { kind };
+                shared.send(11, 0, &[said, 0, 0, 0, 0, 0, 0, 0]);
+                true
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn has(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
+    fn send(&self, kind: u8, id: u16, content: &[u8]) -> bool {
+        let mut stream = self.stream.lock().unwrap();
+        self.send_to(&mut stream, kind, id, content)
+    }
+
+    fn send_to(&self, stream: &mut TcpStream, kind: u8, id: u16, content: &[u8]) -> bool {
+        let [id1, id0] = if self.has(Bug::IdOfOneByte) { [0, id.to_be_bytes()[1]] } else { id.to_be_bytes() };
+        let [length1, length0] = u16::try_from(content.len()).unwrap().to_be_bytes();
+        let padding = content.len().wrapping_neg() % 8;
+        let version = u8::from(!self.has(Bug::VersionZero));
+        let mut bytes = vec![version, kind, id1, id0, length1, length0, u8::try_from(padding).unwrap(), 0];
+        bytes.extend_from_slice(content);
+        bytes.resize(8 + content.len() + padding, 0);
+        stream.write_all(&bytes).is_ok()
+    }
+
+    /// Ends a request, and the connection if that is due.
+    fn end(&self, id: u16, app_status: u32, protocol_status: u8) {
+        let mut stream = self.stream.lock().unwrap();
+        let mut requests = self.requests.lock().unwrap();
+        let keep = requests.remove(&id).is_none_or(|request| request.keep);
+        if !keep || self.has(Bug::AlwaysCloses) {
+            self.close.store(true, Ordering::SeqCst);
+        }
+        let app_status = if self.has(Bug::AppStatusLost) { 0 } else { app_status };
+        let [a3, a2, a1, a0] = app_status.to_be_bytes();
+        let body = [a3, a2, a1, a0, protocol_status, 0, 0, 0];
+        let body = if self.has(Bug::ShortEnd) { &body[..4] } else { &body };
+        self.send_to(&mut stream, 3, id, body);
+        if self.has(Bug::EndTwice) {
+            self.send_to(&mut stream, 3, id, body);
+        }
+        if self.close.load(Ordering::SeqCst) && requests.is_empty() && !self.has(Bug::NeverCloses) {
+            let _ = stream.shutdown(Shutdown::Write);
+        }
+    }
+
+    fn answer(&self, id: u16) {
+        let one = self.has(Bug::OneAfterTheOther).then(|| self.one.lock().unwrap());
+        let (pairs, mut body, aborted) = {
+            let requests = self.requests.lock().unwrap();
+            let Some(request) = requests.get(&id) else { return };
+            let pairs = if self.has(Bug::PairsPerRecord) {
+                request.pairs_of_records.clone()
+            } else {
+                pairs(&request.params, self.has(Bug::LengthsOfOneByte))
+            };
+            assert!(request.role == 1 || self.has(Bug::EveryRole));
+            (pairs, request.body.clone(), Arc::clone(&request.aborted))
+        };
+        let find = |name: &[u8]| {
+            let found = pairs.iter().find(|(known, _)| known == name);
+            found.map_or(String::new(), |(_, value)| String::from_utf8_lossy(value).into_owned())
+        };
+        let length = find(b"CONTENT_LENGTH").parse::<usize>().unwrap_or(0);
+        if !self.has(Bug::ContentLengthIgnored) {
+            body.truncate(length);
+        }
+        let path = find(b"SCRIPT_NAME") + &find(b"PATH_INFO");
+        let query = find(b"QUERY_STRING");
+        let number = |name: &str| {
+            let found = query.split('&').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+            found.and_then(|value| value.parse::<u64>().ok()).unwrap_or(0)
+        };
+        let mut status = 0;
+        let text = match &path[..] {
+            "/hello" => b"Hello, world\n".to_vec(),
+            "/echo" if body.len() < length => return self.finish(id, 400, b"", 0),
+            "/echo" => body,
+            "/wait" => {
+                pause(number("ms"), &aborted);
+                format!("waited {} ms\n", number("ms")).into_bytes()
+            }
+            "/bytes" => {
+                const DIGITS: &[u8; 64] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
+                DIGITS.iter().copied().cycle().take(number("n") as usize).collect()
+            }
+            "/params" => {
+                let mut sorted = pairs.clone();
+                sorted.sort();
+                sorted.iter().flat_map(|(name, value)| [&name[..], b"=", value, b"\n"].concat()).collect()
+            }
+            "/cpu" => b"spent\n".to_vec(),
+            "/stream" => {
+                let mut text = Vec::new();
+                for chunk in 0..number("chunks") {
+                    pause(number("ms"), &aborted);
+                    text.extend(format!("chunk {chunk}\n").into_bytes());
+                }
+                text
+            }
+            "/status" => return self.finish(id, number("code") as u16, b"", 0),
+            "/exit" => {
+                status = number("status") as u32;
+                Vec::new()
+            }
+            _ => return self.finish(id, 404, b"", 0),
+        };
+        self.finish(id, 200, &text, status);
+        drop(one);
+    }
+
+    fn finish(&self, id: u16, status: u16, body: &[u8], app_status: u32) {
+        let head = format!("Status: {status} x\r\nContent-Type: text/plain\r\n\r\n");
+        for part in [head.as_bytes(), body].concat().chunks(65_528) {
+            if !self.send(6, id, part) {
+                break;
+            }
+        }
+        if !self.has(Bug::StdoutNotEnded) {
+            self.send(6, id, b"");
+        }
+        if self.has(Bug::StdoutAfterItsEnd) {
+            self.send(6, id, b"more");
+        }
+        self.end(id, app_status, 0);
+    }
+}
+
+fn pause(ms: u64, aborted: &AtomicBool) {
+    let until = Instant::now() + Duration::from_millis(ms);
+    while Instant::now() < until && !aborted.load(Ordering::SeqCst) {
+        thread::sleep(Duration::from_millis(2).min(until - Instant::now().min(until)));
+    }
+}
+
+/// Name-value pairs (section 3.4), as far as they are whole.
+fn pairs(mut bytes: &[u8], one_byte: bool) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut found = Vec::new();
+    loop {
+        let mut length = || match *bytes {
+            [b3, b2, b1, b0, ref rest @ ..] if b3 > 127 && !one_byte => {
+                bytes = rest;
+                Some(u32::from_be_bytes([b3 & 0x7f, b2, b1, b0]) as usize)
+            }
+            [first, ref rest @ ..] => {
+                bytes = rest;
+                Some(usize::from(first))
+            }
+            [] => None,
+        };
+        let (Some(name), Some(value)) = (length(), length()) else { return found };
+        let Some(this) = bytes.get(..name + value) else { return found };
+        found.push((this[..name].to_vec(), this[name..].to_vec()));
+        bytes = &bytes[name + value..];
+    }
+}
