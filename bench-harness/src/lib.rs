@@ -19,6 +19,7 @@ pub mod discover;
 pub mod launch;
 pub mod ports;
 pub mod process;
+pub mod soak;
 pub mod workload;
 
 pub use builds::{BuildError, Strategy};

@@ -1,0 +1,30 @@
+//! `fcgi-lab`: what can be done with all strategies at once.
+
+mod soak;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The laboratory: every FastCGI strategy of this workspace, put to the test.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Soak(soak::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Args::parse().command {
+        Command::Soak(args) => soak::run(&args),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("fcgi-lab: {error:#}");
+        ExitCode::from(2)
+    })
+}

@@ -1,0 +1,175 @@
+//! `fcgi-lab soak`: load and faults, for a while.
+
+mod progress;
+mod table;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail};
+use bench_harness::soak::{Outcome, Plan, SoakError};
+use bench_harness::{Family, Strategy, builds, discover, soak};
+use clap::ValueEnum;
+
+use progress::Lines;
+
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// Keep strategies under load while workers are killed, connections break and peers stall, and count what is lost.
+///
+/// Every reply is checked. Exit status: 0 where nothing was lost but what was in flight on a killed worker and nothing
+/// grew, 1 otherwise, 2 where it could not be tried.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Strategies to soak [default: all]
+    #[arg(value_name = "STRATEGY")]
+    strategies: Vec<String>,
+
+    /// Seconds for each strategy
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(10..))]
+    seconds: u64,
+
+    /// Soak all strategies at the same time instead of one after the other
+    #[arg(long)]
+    parallel: bool,
+
+    /// The kind of socket
+    #[arg(long, value_enum, default_value = "unix")]
+    family: Socket,
+
+    /// What all random choices are made from [default: the time]
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+
+    /// Write all that was found to this file, beside the table
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Socket {
+    Unix,
+    Tcp,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let stop = Arc::new(AtomicBool::new(false));
+    // A second signal ends the process at once; the kernel then ends the pools.
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        let code = EXIT_INTERRUPTED.into();
+        signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    let strategies = strategies(&args.strategies)?;
+    let seed = args.seed.unwrap_or_else(time);
+    let plan = Plan { duration: Duration::from_secs(args.seconds), family: args.family.into(), seed };
+    println!("seed {seed}, {} s for each strategy, {} sockets", args.seconds, plan.family);
+
+    let lines = Lines::start(&strategies, plan.duration);
+    let soaked = if args.parallel {
+        all_at_once(&strategies, &plan, &lines, &stop)
+    } else {
+        let one = |strategy: &Strategy| soak::run(strategy, &plan, lines.watch(strategy), &stop);
+        strategies.iter().map(one).collect()
+    };
+    lines.finish();
+    if stop.load(Ordering::Relaxed) {
+        eprintln!("interrupted");
+        return Ok(ExitCode::from(EXIT_INTERRUPTED));
+    }
+    let mut outcomes = Vec::new();
+    for (strategy, soaked) in strategies.iter().zip(soaked) {
+        outcomes.push(soaked.with_context(|| strategy.name().to_owned())?);
+    }
+    report(&outcomes, args)?;
+    Ok(if outcomes.iter().all(Outcome::passed) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn strategies(names: &[String]) -> anyhow::Result<Vec<Strategy>> {
+    let mut sources = discover::sources()?;
+    if let Some(unknown) = names.iter().find(|name| sources.iter().all(|source| source.name() != **name)) {
+        let known: Vec<&str> = sources.iter().map(discover::Source::name).collect();
+        bail!("there is no strategy {unknown}: there are {}", known.join(", "));
+    }
+    sources.retain(|source| names.is_empty() || names.iter().any(|name| name == source.name()));
+    Ok(sources.iter().map(builds::build).collect::<Result<_, _>>()?)
+}
+
+fn all_at_once(
+    strategies: &[Strategy],
+    plan: &Plan,
+    lines: &Lines,
+    stop: &AtomicBool,
+) -> Vec<Result<Outcome, SoakError>> {
+    thread::scope(|scope| {
+        let soaks: Vec<_> = strategies
+            .iter()
+            .map(|strategy| scope.spawn(move || soak::run(strategy, plan, lines.watch(strategy), stop)))
+            .collect();
+        soaks
+            .into_iter()
+            .map(|soak| soak.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
+}
+
+fn report(outcomes: &[Outcome], args: &Args) -> anyhow::Result<()> {
+    if let Some(path) = &args.json {
+        let json = serde_json::to_string_pretty(outcomes)?;
+        std::fs::write(path, json + "\n").with_context(|| path.display().to_string())?;
+    }
+    let mut out = std::io::stdout().lock();
+    match write!(out, "{}", table::Table(outcomes)).and_then(|()| out.flush()) {
+        // `fcgi-lab soak | head` is no failure.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot write the table"),
+    }
+}
+
+fn time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+impl From<Socket> for Family {
+    fn from(socket: Socket) -> Self {
+        match socket {
+            Socket::Unix => Self::Unix,
+            Socket::Tcp => Self::Tcp,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Alone {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parse(words: &[&str]) -> Result<Args, clap::Error> {
+        use clap::Parser;
+
+        let words = std::iter::once("soak").chain(words.iter().copied());
+        Alone::try_parse_from(words).map(|alone| alone.args)
+    }
+
+    #[test]
+    fn a_minute_of_each_strategy_is_the_default() {
+        let args = parse(&[]).unwrap();
+        assert_eq!((args.seconds, args.strategies.len(), args.parallel), (60, 0, false));
+    }
+
+    #[test]
+    fn too_short_a_soak_is_refused() {
+        assert!(parse(&["--seconds", "9"]).is_err());
+        assert!(parse(&["--seconds", "10", "mio"]).is_ok());
+    }
+}
