@@ -14,7 +14,7 @@ const CLOSES: &str =
     "Once the web server has ended its side within a request, the application closes the connection";
 
 pub(super) const CASES: &[Case] = &[
-    Case::new("closed-at-once", "3.5", Robustness, SURVIVES, |cx| gone(cx, &[], Peer::close)).quick(),
+    Case::new("closed-at-once", "3.5", Robustness, SURVIVES, |cx| gone(cx, &[], Peer::close)),
     Case::new("closed-within-a-header", "3.5", Robustness, SURVIVES, |cx| {
         for count in 1..8 {
             let begin = cx.plain().begin_bytes();
@@ -41,8 +41,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("closed-within-stdin", "3.5", Robustness, SURVIVES, |cx| {
         let bytes = within_stdin(cx);
         gone(cx, &bytes, Peer::close)
-    })
-    .quick(),
+    }),
     Case::new("closed-before-the-answer", "3.5", Robustness, SURVIVES, |cx| {
         let bytes = cx.plain().body("0123456789").bytes();
         gone(cx, &bytes, Peer::close)
@@ -153,8 +152,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("half-closed-within-params", "3.5", Recommended, CLOSES, |cx| {
         let bytes = within_params(cx);
         closes(cx, &bytes)
-    })
-    .quick(),
+    }),
     Case::new("half-closed-within-stdin", "3.5", Recommended, CLOSES, |cx| {
         let bytes = within_stdin(cx);
         closes(cx, &bytes)

@@ -20,8 +20,7 @@ pub(super) const CASES: &[Case] = &[
         }
         passed()
     })
-    .patience(4)
-    .quick(),
+    .patience(4),
     Case::new("an-http-request-is-survived", "3.3", Robustness, SURVIVES, |cx| {
         throw(cx, b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     }),

@@ -14,8 +14,7 @@ const IGNORED: &str =
 pub(super) const CASES: &[Case] = &[
     Case::new("stdin-for-an-id-that-never-began-is-ignored", "3.3", Required, IGNORED, |cx| {
         ignored_before(cx, &stream(STDIN, 5, b"nobody's body", 4))
-    })
-    .quick(),
+    }),
     Case::new("params-for-an-id-that-never-began-are-ignored", "3.3", Required, IGNORED, |cx| {
         ignored_before(cx, &stream(PARAMS, 5, &wire::pair(b"SCRIPT_NAME", b"/nobody"), 6))
     }),
@@ -108,8 +107,7 @@ pub(super) const CASES: &[Case] = &[
         peer.expect_quiet(QUIET)?;
         cx.serve_on(&mut peer, 1)?;
         passed()
-    })
-    .quick(),
+    }),
     Case::new("params-after-the-end-are-ignored", "3.3", Required, IGNORED, |cx| {
         let mut peer = cx.open()?;
         cx.serve_on(&mut peer, 1)?;

@@ -78,8 +78,7 @@ pub(super) const CASES: &[Case] = &[
             peer.expect_closed()?;
             passed()
         },
-    )
-    .quick(),
+    ),
     Case::new(
         "other-bits-of-flags-do-not-keep",
         "5.1",

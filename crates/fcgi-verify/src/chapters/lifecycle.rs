@@ -37,8 +37,7 @@ pub(super) const CASES: &[Case] = &[
             }
             passed()
         },
-    )
-    .quick(),
+    ),
     Case::new(
         "ids-on-one-connection-come-in-any-order",
         "3.3",
@@ -361,8 +360,7 @@ pub(super) const CASES: &[Case] = &[
             passed()
         },
     )
-    .multiplexing()
-    .quick(),
+    .multiplexing(),
     Case::new(
         "interleaved-requests-get-their-own-answers",
         "3.3",

@@ -43,8 +43,7 @@ pub(super) const CASES: &[Case] = &[
             passed()
         },
     )
-    .workload()
-    .quick(),
+    .workload(),
     Case::new(
         "endless-parameters-are-survived",
         "5.2",
@@ -144,8 +143,7 @@ pub(super) const CASES: &[Case] = &[
             passed()
         },
     )
-    .no_multiplexing()
-    .quick(),
+    .no_multiplexing(),
     Case::new(
         "a-second-request-within-stdin-is-refused-by-cant-mpx-conn",
         "5.5",

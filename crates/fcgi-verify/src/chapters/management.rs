@@ -130,7 +130,8 @@ pub(super) const CASES: &[Case] = &[
         ImplementationDefined,
         "The values of a query are empty; what others get is left open",
         |cx| {
-            let content = [wire::pair(KNOWN[2].as_bytes(), b"7"), wire::pair(KNOWN[0].as_bytes(), b"x")].concat();
+            let content =
+                [wire::pair(KNOWN[2].as_bytes(), b"7"), wire::pair(KNOWN[0].as_bytes(), b"x")].concat();
             let mut peer = cx.open()?;
             peer.send(&record(GET_VALUES, 0, &content, 0))?;
             match result(&mut peer, &KNOWN) {
@@ -154,7 +155,11 @@ pub(super) const CASES: &[Case] = &[
             drop(peer);
             let mut peer = cx.open()?;
             let with_one = ask(&mut peer, &[KNOWN[2]])?;
-            if with_four == with_one { passed() } else { failed(format!("{with_four:?} instead of {with_one:?}")) }
+            if with_four == with_one {
+                passed()
+            } else {
+                failed(format!("{with_four:?} instead of {with_one:?}"))
+            }
         },
     ),
     Case::new(
@@ -199,8 +204,7 @@ pub(super) const CASES: &[Case] = &[
             peer.expect_quiet(Duration::from_millis(300))?;
             passed()
         },
-    )
-    .quick(),
+    ),
     Case::new(
         "a-request-is-served-after-get-values",
         "4.1",
@@ -252,8 +256,7 @@ pub(super) const CASES: &[Case] = &[
         Required,
         "GET_VALUES may come at any time, here between two PARAMS records",
         |cx| within_a_request(cx, 2, &get_values(&KNOWN), GET_VALUES_RESULT),
-    )
-    .quick(),
+    ),
     Case::new(
         "get-values-is-answered-before-stdin",
         "4.1",
@@ -306,7 +309,9 @@ pub(super) const CASES: &[Case] = &[
         Robustness,
         "A GET_VALUES record whose lengths lie does no harm to the server",
         |cx| {
-            for content in [&b"\xff\xff\xff\xff\xff\xff\xff\xff"[..], b"\x0e", b"\x80\0", b"\x7f\x7fabc", b"\0"] {
+            for content in
+                [&b"\xff\xff\xff\xff\xff\xff\xff\xff"[..], b"\x0e", b"\x80\0", b"\x7f\x7fabc", b"\0"]
+            {
                 let mut peer = cx.open()?.lenient();
                 peer.send(&record(GET_VALUES, 0, content, 0))?;
                 peer.half_close();
@@ -385,10 +390,17 @@ pub(super) const CASES: &[Case] = &[
         "Application records have an id other than 0; what others get is left open",
         |cx| {
             let mut answers = Vec::new();
-            for (kind, content) in
-                [(BEGIN_REQUEST, &[0, 1, 1, 0, 0, 0, 0, 0][..]), (PARAMS, &[]), (STDIN, &[]), (ABORT_REQUEST, &[])]
-            {
-                answers.push(format!("{}: {}", wire::kind_name(kind), answer(cx, &record(kind, 0, content, 0))?));
+            for (kind, content) in [
+                (BEGIN_REQUEST, &[0, 1, 1, 0, 0, 0, 0, 0][..]),
+                (PARAMS, &[]),
+                (STDIN, &[]),
+                (ABORT_REQUEST, &[]),
+            ] {
+                answers.push(format!(
+                    "{}: {}",
+                    wire::kind_name(kind),
+                    answer(cx, &record(kind, 0, content, 0))?
+                ));
             }
             reported(answers.join("; "))
         },

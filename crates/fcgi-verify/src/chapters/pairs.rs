@@ -161,7 +161,8 @@ pub(super) const CASES: &[Case] = &[
         Required,
         "A value of length 0 is a value; the pairs after it are read as well",
         |cx| {
-            let request = cx.get("/params").param("EMPTY", "").param("HTTP_AFTER", "x").param("LAST_EMPTY", "");
+            let request =
+                cx.get("/params").param("EMPTY", "").param("HTTP_AFTER", "x").param("LAST_EMPTY", "");
             cx.serve(&request)?.expect_body(&request.params_as_text())?;
             passed()
         },
@@ -323,8 +324,7 @@ pub(super) const CASES: &[Case] = &[
             }
             passed()
         },
-    )
-    .quick(),
+    ),
     Case::new(
         "the-workload-refuses-a-length-that-lies",
         "workload",

@@ -50,8 +50,7 @@ pub(super) const CASES: &[Case] = &[
             cx.serve(&cx.plain().body("a=1&b=2"))?.expect_complete()?;
             passed()
         },
-    )
-    .quick(),
+    ),
     Case::new(
         "padding-of-every-length-is-skipped",
         "3.3",
@@ -81,8 +80,7 @@ pub(super) const CASES: &[Case] = &[
             peer.expect_closed()?;
             passed()
         },
-    )
-    .quick(),
+    ),
     Case::new(
         "padding-is-no-part-of-params",
         "3.3",
@@ -154,8 +152,7 @@ pub(super) const CASES: &[Case] = &[
             passed()
         },
     )
-    .workload()
-    .quick(),
+    .workload(),
     Case::new(
         "a-stdin-record-of-65535-bytes-does-no-harm",
         "3.3",
@@ -394,8 +391,7 @@ pub(super) const CASES: &[Case] = &[
             passed()
         },
     )
-    .workload()
-    .quick(),
+    .workload(),
     Case::new(
         "reserved-bytes-of-begin-request",
         "5.1",

@@ -86,8 +86,7 @@ pub(super) const CASES: &[Case] = &[
             cx.serve_on(&mut peer, 2)?;
             passed()
         },
-    )
-    .quick(),
+    ),
     Case::new(
         "a-refused-role-does-not-touch-its-neighbours",
         "5.5",
@@ -129,9 +128,13 @@ pub(super) const CASES: &[Case] = &[
             let request = cx.plain();
             let data = stream(DATA, 1, b"some data", 4);
             let mut peer = cx.open()?.lenient();
-            peer.send(&[request.begin_bytes(), request.params_bytes(), data, request.stdin_bytes()].concat())?;
+            peer.send(
+                &[request.begin_bytes(), request.params_bytes(), data, request.stdin_bytes()].concat(),
+            )?;
             match peer.response(1) {
-                Ok(response) => reported(format!("answered with {}", wire::status_name(response.protocol_status))),
+                Ok(response) => {
+                    reported(format!("answered with {}", wire::status_name(response.protocol_status)))
+                }
                 Err(Stop::Failed(why)) => reported(why),
                 Err(stop) => Err(stop),
             }

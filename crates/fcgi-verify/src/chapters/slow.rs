@@ -54,8 +54,7 @@ pub(super) const CASES: &[Case] = &[
             passed()
         },
     )
-    .connections(2)
-    .quick(),
+    .connections(2),
     Case::new(
         "unfinished-requests-do-not-hold-up-others",
         "3.2",
@@ -173,8 +172,7 @@ pub(super) const CASES: &[Case] = &[
         },
     )
     .workload()
-    .process()
-    .quick(),
+    .process(),
     Case::new(
         "eight-readers-that-do-not-read-cost-bounded-memory",
         "5.3",
@@ -214,8 +212,7 @@ pub(super) const CASES: &[Case] = &[
         },
     )
     .workload()
-    .connections(2)
-    .quick(),
+    .connections(2),
     Case::new(
         "a-reader-that-reads-and-goes-away-is-survived",
         "5.3",

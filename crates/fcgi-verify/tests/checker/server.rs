@@ -369,7 +369,10 @@ impl Shared {
         if !self.has(Bug::ContentLengthIgnored) {
             body.truncate(length);
         }
-        let path = find(b"SCRIPT_NAME") + &find(b"PATH_INFO");
+        let mut path = find(b"SCRIPT_NAME") + &find(b"PATH_INFO");
+        if path.is_empty() {
+            path = find(b"REQUEST_URI").split('?').next().unwrap_or_default().to_owned();
+        }
         let query = find(b"QUERY_STRING");
         let number = |name: &str| {
             let found = query.split('&').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
