@@ -106,6 +106,9 @@ struct State {
     connection: Connection,
     spares: Spares,
     waiting: Vec<(RequestId, Arc<Abort>)>,
+    /// Replies that the protocol itself owes: written by the next thread that has something to write, so that none
+    /// of them closes the connection before.
+    owed: Vec<u8>,
 }
 
 /// What a thread is started for.
@@ -113,7 +116,7 @@ enum Task {
     /// A request, and how it learns that it is aborted.
     Serve(Request, Arc<Abort>),
     /// Replies that the protocol itself owes.
-    Reply(Vec<u8>),
+    Reply,
 }
 
 impl<H: Handler> Worker<H> {
@@ -259,10 +262,9 @@ fn read(
         return Ok(true);
     }
     let mut input = &input[..read];
-    let mut replies = Vec::new();
     let mut state = client.state();
-    let State { connection, spares, waiting } = &mut *state;
-    while let Some(event) = connection.receive(&mut input, &mut replies, spares).map_err(io::Error::other)? {
+    let State { connection, spares, waiting, owed } = &mut *state;
+    while let Some(event) = connection.receive(&mut input, owed, spares).map_err(io::Error::other)? {
         match event {
             Event::Request(request) => {
                 let abort = Arc::new(Abort::default());
@@ -276,8 +278,8 @@ fn read(
             }
         }
     }
-    if !replies.is_empty() {
-        tasks.push_back((Arc::clone(client), Task::Reply(replies)));
+    if !owed.is_empty() {
+        tasks.push_back((Arc::clone(client), Task::Reply));
     }
     if drain::requested() && connection.is_idle() {
         // What has come is served; more is not taken.
@@ -290,7 +292,7 @@ fn read(
 fn finish<H: Handler>(shared: &Shared<H>, client: &Client, task: Task) -> io::Result<()> {
     let (request, abort) = match task {
         Task::Serve(request, abort) => (request, abort),
-        Task::Reply(replies) => return client.finish(None, &replies),
+        Task::Reply => return client.finish(None, &[]),
     };
     let mut exchange = Exchange::start(&shared.handler, request);
     let mut output = Vec::new();
@@ -314,7 +316,12 @@ impl Client {
     fn new(socket: Socket, connection: Connection) -> Self {
         Self {
             socket,
-            state: Mutex::new(State { connection, spares: Spares::new(), waiting: Vec::new() }),
+            state: Mutex::new(State {
+                connection,
+                spares: Spares::new(),
+                waiting: Vec::new(),
+                owed: Vec::new(),
+            }),
             writing: Mutex::new(()),
             linger_until: OnceLock::new(),
         }
@@ -333,15 +340,19 @@ impl Client {
     /// ended and written under one lock.
     fn finish(&self, request: Option<Request>, output: &[u8]) -> io::Result<()> {
         let _writing = lock(&self.writing);
-        let (finished, early, idle) = {
+        let (finished, early, idle, owed) = {
             let mut state = self.state();
-            let State { connection, spares, waiting } = &mut *state;
+            let State { connection, spares, waiting, owed } = &mut *state;
             if let Some(request) = request {
                 waiting.retain(|(id, _)| *id != request.id());
                 connection.recycle(request, spares);
             }
-            (connection.is_finished(), connection.was_answered_early(), connection.is_idle())
+            let owed = mem::take(owed);
+            (connection.is_finished(), connection.was_answered_early(), connection.is_idle(), owed)
         };
+        if !owed.is_empty() {
+            (&self.socket).write_all(&owed)?;
+        }
         (&self.socket).write_all(output)?;
         if finished && early {
             // Lets the peer read the refusal before the connection is closed under the input that it still sends.
