@@ -20,7 +20,7 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(
 /// How long a stalled peer stalls. Shorter than the grace of a drain, which it holds up.
 const STALLS: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(2_500)];
 /// How long a client that does not want its reply waits to get rid of its request.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(2);
 /// What a stalled reader asks for: more than all buffers on the way can hold.
 const UNREAD: usize = 4_000_000;
 /// The most connections opened at a time.
@@ -95,17 +95,17 @@ impl Client<'_> {
 
     fn reset(&mut self) -> io::Result<()> {
         let mut socket = self.connect()?;
-        let request = match self.rng.below(3) {
+        let (request, begins_reply) = match self.rng.below(3) {
             0 => {
                 let mut bytes = Request::post("/echo", "text/plain", pattern(20_000)).encode();
                 bytes.truncate(1 + self.rng.below(bytes.len() - 1));
-                bytes
+                (bytes, false)
             }
-            1 => Request::get("/bytes?n=1000000").encode(),
-            _ => Request::get("/wait?ms=200").encode(),
+            1 => (Request::get("/bytes?n=1000000").encode(), self.rng.flip()),
+            _ => (Request::get("/stream?chunks=2&ms=200").encode(), self.rng.flip()),
         };
         // The server may be the first to go.
-        if socket.write_all(&request).is_ok() && self.rng.flip() {
+        if socket.write_all(&request).is_ok() && begins_reply {
             let _ = socket.read(&mut [0; 1_000]);
         }
         // On TCP a close is then a reset; on a unix socket it is one where something is left unread.
