@@ -32,6 +32,8 @@ pub(crate) struct Connection {
     written: usize,
     /// Requests of which the server can know: begun to be written, and not answered.
     on_wire: u32,
+    /// The server takes no more: replies may still come.
+    is_deaf: bool,
     /// Whether epoll watches for room to write.
     watches_out: bool,
     /// Failures since the last whole reply, and full backlogs since the last connection.
@@ -89,6 +91,7 @@ impl Connection {
             unsent: VecDeque::with_capacity(streams.into()),
             written: 0,
             on_wire: 0,
+            is_deaf: false,
             watches_out: false,
             failures: 0,
             busy: 0,
@@ -109,7 +112,7 @@ impl Connection {
             Link::Idle => mode == Mode::Close,
             _ => false,
         };
-        usable && !self.free.is_empty()
+        usable && !self.is_deaf && !self.free.is_empty()
     }
 
     /// Takes on one request. It is written by [`flush`](Self::flush).
@@ -252,5 +255,6 @@ impl Connection {
         self.unsent.clear();
         self.written = 0;
         self.on_wire = 0;
+        self.is_deaf = false;
     }
 }

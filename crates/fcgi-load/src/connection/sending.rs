@@ -20,6 +20,9 @@ impl Connection {
     #[inline]
     pub(crate) fn flush(&mut self, core: &mut Core) {
         while let Link::Up(socket) = &self.link {
+            if self.is_deaf {
+                return;
+            }
             if self.unsent.is_empty() {
                 return self.watch_out(core, false);
             }
@@ -27,6 +30,11 @@ impl Connection {
                 Ok(count) => self.wrote(core, count),
                 Err(Errno::AGAIN) => return self.watch_out(core, true),
                 Err(Errno::INTR) => {}
+                Err(Errno::PIPE) if self.on_wire > 0 => {
+                    // A server that drains may take no more and still answer what it took.
+                    self.is_deaf = true;
+                    self.receive(core, true);
+                }
                 Err(errno) => {
                     // The replies that came before the end are still there to be read.
                     self.receive(core, true);

@@ -232,6 +232,22 @@ fn a_server_that_closes_after_each_reply_is_followed() {
 }
 
 #[test]
+fn a_server_that_takes_no_more_may_still_answer_what_it_took() {
+    let server = Server::unix(broken_on(&[0], |peer| {
+        let ids: Vec<u16> = (0..2).map(|_| peer.request().unwrap().id).collect();
+        peer.end_reading();
+        // The client sends its third request for this, and cannot.
+        peer.send(&reply(ids[0], b"Hello"));
+        std::thread::sleep(Duration::from_millis(50));
+        peer.send(&reply(ids[1], b"Hello"));
+    }));
+    let options = Options { streams: 2, ..server.options(Mode::Multiplex, 1) };
+    let report = run(options, 4);
+    assert_errors(&report, &[("unanswered", 1)]);
+    assert_eq!(report.completed, 3);
+}
+
+#[test]
 fn a_connection_closed_between_runs_harms_no_request() {
     let server = Server::unix(broken_on(&[0], |peer| {
         let request = peer.request().unwrap();

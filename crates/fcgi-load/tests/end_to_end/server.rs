@@ -26,6 +26,7 @@ pub(crate) struct Peer {
 trait Stream: Read + Write + Send {
     fn copy(&self) -> io::Result<Box<dyn Stream>>;
     fn end_writing(&self);
+    fn end_reading(&self);
 }
 
 impl Stream for UnixStream {
@@ -35,6 +36,9 @@ impl Stream for UnixStream {
     fn end_writing(&self) {
         let _ = self.shutdown(Shutdown::Write);
     }
+    fn end_reading(&self) {
+        let _ = self.shutdown(Shutdown::Read);
+    }
 }
 
 impl Stream for TcpStream {
@@ -43,6 +47,9 @@ impl Stream for TcpStream {
     }
     fn end_writing(&self) {
         let _ = self.shutdown(Shutdown::Write);
+    }
+    fn end_reading(&self) {
+        let _ = self.shutdown(Shutdown::Read);
     }
 }
 
@@ -176,6 +183,10 @@ impl Peer {
 
     pub(crate) fn end_writing(&self) {
         self.stream.end_writing();
+    }
+
+    pub(crate) fn end_reading(&self) {
+        self.stream.end_reading();
     }
 }
 
