@@ -18,9 +18,7 @@ use libtest_mimic::{Completion, Failed, Trial};
 const PROCESSES: usize = 4;
 
 fn main() -> ExitCode {
-    support::run(4, |strategy| {
-        Family::ALL.iter().flat_map(|family| trials(strategy, *family)).collect()
-    })
+    support::run(4, |strategy| Family::ALL.iter().flat_map(|family| trials(strategy, *family)).collect())
 }
 
 fn trials(strategy: &Strategy, family: Family) -> Vec<Trial> {
@@ -66,7 +64,8 @@ impl Server {
             Outcome::Failed(why) => {
                 let (section, asks, transcript) = (case.section, case.asks, report.transcript);
                 let stderr = pool.stderr();
-                Err(format!("{why}\nasked by {section}: {asks}\n{transcript}\nthe worker said: {stderr}").into())
+                Err(format!("{why}\nasked by {section}: {asks}\n{transcript}\nthe worker said: {stderr}")
+                    .into())
             }
         }
     }

@@ -91,9 +91,9 @@ fn supervise(
     listener.unpublish();
     signal_all(&pool, libc::SIGTERM);
     let mut clean = true;
-    let deadline = Instant::now() + grace;
+    let mut deadline = Some(Instant::now() + grace);
     while pool.iter().any(|place| place.worker.is_some()) {
-        match signals.wait(Some(deadline.saturating_duration_since(Instant::now())))? {
+        match signals.wait(deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())))? {
             Some(libc::SIGCHLD) => {
                 while let Some((pid, end)) = reap()? {
                     clean &= end == End::Exited(0);
@@ -104,7 +104,9 @@ fn supervise(
             }
             // A second signal, or the grace is over.
             _ => {
-                say(name, format_args!("not drained in time: the workers left are killed"));
+                if deadline.take().is_some() {
+                    say(name, format_args!("not drained in time: the workers left are killed"));
+                }
                 signal_all(&pool, libc::SIGKILL);
             }
         }

@@ -206,7 +206,8 @@ impl<H: Handler> Worker<H> {
                 }
                 self.linger(key)?;
             }
-            let progressed = self.resume_flushed(key, output) | self.read(key, output)?;
+            // Read first: what comes may be the abort of the answer that would fill the room again.
+            let progressed = self.read(key, output)? | self.resume_flushed(key, output);
             if !progressed && (output.is_empty() || !self.clients[key].writable) {
                 let client = &mut self.clients[key];
                 if self.draining && client.connection.is_idle() {

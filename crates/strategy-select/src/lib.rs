@@ -299,10 +299,9 @@ fn finish<H: Handler>(shared: &Shared<H>, client: &Client, task: Task) -> io::Re
     loop {
         match exchange.step(&shared.handler, &mut output, shared.config.output_bytes) {
             Step::Done(_) => break,
-            Step::Flush => client.flush(&mut output)?,
-            Step::Wait(duration) => {
+            step => {
                 client.flush(&mut output)?;
-                if abort.wait(duration) {
+                if abort.wait(pause(step)) {
                     exchange.abort(&mut output);
                     break;
                 }
@@ -310,6 +309,14 @@ fn finish<H: Handler>(shared: &Shared<H>, client: &Client, task: Task) -> io::Re
         }
     }
     client.finish(Some(exchange.into_request()), &output)
+}
+
+/// How long to wait after what a step has written is sent.
+fn pause(step: Step) -> Duration {
+    match step {
+        Step::Wait(duration) => duration,
+        Step::Flush | Step::Done(_) => Duration::ZERO,
+    }
 }
 
 impl Client {
