@@ -3,6 +3,7 @@
 //! A test is named `STRATEGY::FAMILY::CHAPTER::case`. A case that a model cannot meet is shown as ignored, with what
 //! it lacks.
 
+#[allow(dead_code, reason = "of what test programs share, this one needs how trials are made and run")]
 #[path = "support/mod.rs"]
 mod support;
 
