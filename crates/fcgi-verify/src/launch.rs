@@ -57,6 +57,11 @@ impl Launched {
         &self.address
     }
 
+    /// Whether its process has ended.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -70,7 +75,7 @@ impl Drop for Launched {
         }
         let until = Instant::now() + GRACE;
         while Instant::now() < until {
-            if !matches!(self.child.try_wait(), Ok(None)) {
+            if self.has_ended() {
                 return;
             }
             std::thread::sleep(Duration::from_millis(10));

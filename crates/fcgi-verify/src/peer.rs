@@ -95,6 +95,11 @@ impl Peer {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.wait(PollFlags::IN | PollFlags::OUT, self.until);
                     self.pull();
+                    if self.end.is_some() {
+                        // The server has ended its side, and owes nobody to read on.
+                        self.note(&format!("{} bytes were not sent", rest.len()));
+                        return Ok(());
+                    }
                     if Instant::now() >= self.until {
                         let done = bytes.len() - rest.len();
                         return Err(self.failed(&format!(

@@ -120,6 +120,11 @@ impl Target {
         Ok(target)
     }
 
+    /// Whether somebody accepts connections.
+    pub fn is_reachable(&self) -> bool {
+        self.address.connect(self.timeout).is_ok()
+    }
+
     fn ask_capacity(&self) -> Capacity {
         let ask = || -> Result<Capacity, Stop> {
             let mut peer = self.open(self.timeout.min(Duration::from_secs(2)))?;

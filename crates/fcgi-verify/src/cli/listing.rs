@@ -16,18 +16,18 @@ pub(crate) fn print(cases: &[&Case], as_json: bool) -> Result<()> {
                 })
             })
             .collect();
-        println!("{}", serde_json::to_string_pretty(&list)?);
+        say!("{}", serde_json::to_string_pretty(&list)?);
         return Ok(());
     }
     for case in cases {
-        println!("{} ({}, section {})", case.path(), case.level, case.section);
-        println!("    {}", case.asks);
+        say!("{} ({}, section {})", case.path(), case.level, case.section);
+        say!("    {}", case.asks);
         let needs = needs(case);
         if !needs.is_empty() {
-            println!("    needs: {}", needs.join(", "));
+            say!("    needs: {}", needs.join(", "));
         }
     }
-    println!("{} cases", cases.len());
+    say!("{} cases", cases.len());
     Ok(())
 }
 

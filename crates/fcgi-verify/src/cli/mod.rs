@@ -1,5 +1,13 @@
 //! The command line: what is run against what, and how it is told.
 
+/// `println!` panics when the reader of a pipe has gone, which would leave the server running.
+macro_rules! say {
+    ($($part:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($part)*);
+    }};
+}
+
 mod args;
 mod json;
 mod junit;
@@ -12,6 +20,7 @@ mod text;
 
 use std::fs;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use fcgi_verify::{Address, Case, CaseReport, Family, Launched, Outcome, Target, run_case};
@@ -29,22 +38,23 @@ pub(crate) fn run() -> Result<ExitCode> {
         listing::print(&cases, args.json)?;
         return Ok(ExitCode::SUCCESS);
     }
-    // The server that was started lives until the end of this function.
-    let launched = start(&args)?;
-    let target = probe(&args, launched.as_ref())?;
-    let ran = check(&args, &target, &cases);
+    let mut server = start(&args)?;
+    let mut target = probe(&args, server.as_ref())?;
+    let (ran, gone) = check(&args, &mut server, &mut target, &cases)?;
+    // A server that is gone fails the run, whatever the level of the case that ended it.
+    let passed = !gone && ran.iter().all(|(case, report)| !is_binding_failure(case, report));
     if args.json {
-        json::print(&target, &ran)?;
+        json::print(&target, &ran, passed)?;
     } else {
-        text::summary(&ran, args.style());
+        text::summary(&ran, gone, args.style());
     }
     if let Some(path) = &args.junit {
         fs::write(path, junit::document(&ran)).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    let fine = ran.iter().all(|(case, report)| !is_binding_failure(case, report));
-    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
+/// A failure that makes the whole run fail.
 fn is_binding_failure(case: &Case, report: &CaseReport) -> bool {
     case.level.is_binding() && matches!(report.outcome, Outcome::Failed(_))
 }
@@ -70,22 +80,57 @@ fn probe(args: &Args, launched: Option<&Launched>) -> Result<Target> {
     Target::probe(address.clone(), options).with_context(|| format!("nobody answers at {address}"))
 }
 
-fn check(args: &Args, target: &Target, cases: &[&'static Case]) -> Vec<Ran> {
+/// Runs the cases; true if the server was gone before the last.
+fn check(
+    args: &Args,
+    server: &mut Option<Launched>,
+    target: &mut Target,
+    cases: &[&'static Case],
+) -> Result<(Vec<Ran>, bool)> {
     let style = args.style();
     if !args.json {
         text::header(target, cases.len());
     }
     let progress = progress::Progress::new(cases.len(), args.json);
     let mut ran = Vec::with_capacity(cases.len());
+    let mut gone: Option<String> = None;
     for case in cases {
         progress.running(case);
-        let report = run_case(target, case);
-        if !args.json && (!args.quiet || matches!(report.outcome, Outcome::Failed(_))) {
+        let report = match &gone {
+            None => run_case(target, case),
+            Some(reason) => not_run(reason),
+        };
+        let failed = matches!(report.outcome, Outcome::Failed(_));
+        let fine = matches!(report.outcome, Outcome::Passed);
+        if !args.json && (!args.quiet || failed) {
             progress.aside(|| text::case(case, &report, style));
         }
         ran.push((*case, report));
         progress.done();
+        match server {
+            Some(launched) if failed || launched.has_ended() => start_anew(args, server, target)?,
+            None if gone.is_none() && !fine && !target.is_reachable() => {
+                gone = Some(format!("the server is gone since {}", case.path()));
+            }
+            _ => {}
+        }
     }
     progress.finish();
-    ran
+    Ok((ran, gone.is_some()))
+}
+
+/// What a case has broken must not be laid to the next one's charge.
+fn start_anew(args: &Args, server: &mut Option<Launched>, target: &mut Target) -> Result<()> {
+    drop(server.take());
+    *server = start(args)?;
+    if let Some(launched) = server {
+        target.address = launched.address().clone();
+        target.pid = Some(launched.pid());
+    }
+    Ok(())
+}
+
+fn not_run(reason: &str) -> CaseReport {
+    let outcome = Outcome::NotApplicable(reason.to_owned());
+    CaseReport { outcome, elapsed: Duration::ZERO, transcript: String::new() }
 }

@@ -21,6 +21,7 @@ pub(crate) fn render(ran: &[Ran]) -> String {
         }
     }
     line(&mut text, "all", &ran.iter().collect::<Vec<_>>());
+    text.truncate(text.trim_end().len());
     text
 }
 

@@ -9,14 +9,14 @@ use super::{Ran, is_binding_failure, table};
 pub(crate) fn header(target: &Target, count: usize) {
     let capacity = &target.capacity;
     let value = |value: Option<u64>| value.map_or("-".to_owned(), |value| value.to_string());
-    println!("{count} cases against {}", target.address);
-    println!(
+    say!("{count} cases against {}", target.address);
+    say!(
         "  FCGI_MAX_CONNS {}, FCGI_MAX_REQS {}, FCGI_MPXS_CONNS {}",
         value(capacity.max_conns),
         value(capacity.max_reqs),
         value(capacity.mpxs_conns.map(u64::from)),
     );
-    println!(
+    say!(
         "  workload: {}, multiplexing: {}, connections served at once: {}, process: {}",
         yes_no(target.workload),
         yes_no(target.multiplexing),
@@ -35,40 +35,43 @@ pub(crate) fn case(case: &Case, report: &CaseReport, style: Style) {
     };
     let time = format!("{:.0} ms", report.elapsed.as_secs_f64() * 1e3);
     match &report.outcome {
-        Outcome::Passed => println!("{word} {} ({time})", case.path()),
-        Outcome::NotApplicable(reason) => println!("{word} {}: not applicable: {reason}", case.path()),
-        Outcome::Reported(what) => println!("{word} {}: {what}", case.path()),
+        Outcome::Passed => say!("{word} {} ({time})", case.path()),
+        Outcome::NotApplicable(reason) => say!("{word} {}: not applicable: {reason}", case.path()),
+        Outcome::Reported(what) => say!("{word} {}: {what}", case.path()),
         Outcome::Failed(why) => {
-            println!("{word} {} ({}, section {}, {time})", case.path(), case.level, case.section);
-            println!("  asked: {}", case.asks);
-            println!("  found: {why}");
+            say!("{word} {} ({}, section {}, {time})", case.path(), case.level, case.section);
+            say!("  asked: {}", case.asks);
+            say!("  found: {why}");
             for line in report.transcript.lines() {
-                println!("  | {line}");
+                say!("  | {line}");
             }
         }
     }
 }
 
 /// The table, and the verdict.
-pub(crate) fn summary(ran: &[Ran], style: Style) {
-    println!();
-    print!("{}", table::render(ran));
+pub(crate) fn summary(ran: &[Ran], gone: bool, style: Style) {
+    say!("");
+    say!("{}", table::render(ran));
     let failures: Vec<&Ran> =
         ran.iter().filter(|(_, report)| matches!(report.outcome, Outcome::Failed(_))).collect();
     if !failures.is_empty() {
-        println!();
+        say!("");
         for (case, report) in &failures {
             if let Outcome::Failed(why) = &report.outcome {
-                println!("{} {} ({}, {}): {why}", style.red("FAILED"), case.path(), case.level, case.section);
+                say!("{} {} ({}, {}): {why}", style.red("FAILED"), case.path(), case.level, case.section);
             }
         }
     }
     let binding = failures.iter().filter(|(case, report)| is_binding_failure(case, report)).count();
-    println!();
-    if binding == 0 {
-        println!("{}", style.green("every required and robustness case passed"));
-    } else {
-        println!("{}", style.red(&format!("{binding} required or robustness cases failed")));
+    say!("");
+    if gone {
+        say!("{}", style.red("the server is gone, and the cases after that were not run"));
+    }
+    if binding == 0 && !gone {
+        say!("{}", style.green("every required and robustness case passed"));
+    } else if binding > 0 {
+        say!("{}", style.red(&format!("{binding} required or robustness cases failed")));
     }
 }
 

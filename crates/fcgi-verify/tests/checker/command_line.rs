@@ -109,3 +109,25 @@ fn a_server_that_never_answers_does_not_hang_the_checker() {
         assert!(text(&output.stdout).contains("within 200ms"), "{}", text(&output.stdout));
     }
 }
+
+#[test]
+fn a_server_that_is_gone_is_said_once() {
+    let server = Server::start(Some(Bug::DiesOfGarbage));
+    let output = run(&[
+        &address(&server),
+        "--chapter",
+        "garbage",
+        "--timeout",
+        "1",
+        "--connections",
+        "1",
+        "--workload=no",
+    ]);
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{shown}");
+    assert!(
+        shown.contains("not applicable: the server is gone since garbage/random-bytes-are-survived"),
+        "{shown}"
+    );
+    assert!(shown.contains("1 required or robustness cases failed"), "{shown}");
+}
