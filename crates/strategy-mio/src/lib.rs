@@ -120,7 +120,9 @@ struct Client<H: Handler> {
     writable: bool,
     /// The peer has shut its side: read on to the end, however short a read is.
     hung_up: bool,
-    /// The end was read, and the requests that were waiting are aborted.
+    /// The drain has shut our side: its end is not the peer's, and aborts nothing.
+    shut: bool,
+    /// The end was read; where it was the peer's, the requests that were waiting are aborted.
     ended: bool,
     /// Output that the socket did not take.
     unsent: Vec<u8>,
@@ -200,8 +202,9 @@ impl<H: Handler> Worker<H> {
         for _ in 0..ROUNDS {
             let client = &mut self.clients[key];
             client.flush(output)?;
-            if output.is_empty() && (client.ended || client.connection.is_finished()) {
-                if client.ended || !client.connection.was_answered_early() {
+            let ended = client.ended && client.waiting.is_empty();
+            if output.is_empty() && (ended || client.connection.is_finished()) {
+                if ended || !client.connection.was_answered_early() {
                     return Ok(State::Closed);
                 }
                 self.linger(key)?;
@@ -213,6 +216,7 @@ impl<H: Handler> Worker<H> {
                 if self.draining && client.connection.is_idle() {
                     // What has come is served; more is not taken.
                     client.socket.shutdown(Shutdown::Read)?;
+                    client.shut = true;
                 }
                 return client.register(key, &self.registry);
             }
@@ -237,7 +241,11 @@ impl<H: Handler> Worker<H> {
             Err(error) => return Err(error),
         };
         if read == 0 {
-            self.end(key);
+            client.readable = false;
+            client.ended = true;
+            if !client.shut {
+                self.abort_all(key);
+            }
             return Ok(true);
         }
         // A short read has emptied the socket; what comes later is announced anew (epoll(7)).
@@ -335,11 +343,8 @@ impl<H: Handler> Worker<H> {
     }
 
     /// The peer sends no more: an abort of all that waits (spec 5.4). What is written is still sent.
-    fn end(&mut self, key: usize) {
-        let client = &mut self.clients[key];
-        client.ended = true;
-        client.readable = false;
-        for waiting in mem::take(&mut client.waiting) {
+    fn abort_all(&mut self, key: usize) {
+        for waiting in mem::take(&mut self.clients[key].waiting) {
             let request = self.dismiss(waiting);
             self.clients[key].connection.recycle(request, &mut self.spares);
         }
@@ -363,7 +368,7 @@ impl<H: Handler> Worker<H> {
     }
 
     fn close(&mut self, key: usize) {
-        self.end(key);
+        self.abort_all(key);
         let client = self.clients.remove(key);
         if let Some(timer) = client.linger {
             self.timers.remove(&timer);
@@ -424,6 +429,7 @@ impl<H: Handler> Client<H> {
             readable: true,
             writable: true,
             hung_up: false,
+            shut: false,
             ended: false,
             unsent: Vec::new(),
             waiting: Vec::new(),

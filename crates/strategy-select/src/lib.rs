@@ -14,7 +14,7 @@ use std::io::{self, ErrorKind, Write};
 use std::mem;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -100,6 +100,8 @@ struct Client {
     writing: Mutex<()>,
     /// Until when what still comes is read and thrown away.
     linger_until: OnceLock<Instant>,
+    /// The drain has shut the read side: its end is not the peer's, and aborts nothing.
+    shut: AtomicBool,
 }
 
 struct State {
@@ -205,7 +207,7 @@ impl<H: Handler> Worker<H> {
             }
             // An error in a connection is that connection's end.
             let open = read(client, input, tasks).unwrap_or(false);
-            if !open {
+            if !open && !client.shut.load(Ordering::Relaxed) {
                 client.abort_all();
             }
             open
@@ -238,7 +240,7 @@ impl<H: Handler> Worker<H> {
         self.draining = true;
         for client in &self.clients {
             if client.state().connection.is_idle() {
-                let _ = client.socket.shutdown(Shutdown::Read);
+                let _ = client.take_no_more();
             }
         }
     }
@@ -282,8 +284,7 @@ fn read(
         tasks.push_back((Arc::clone(client), Task::Reply));
     }
     if drain::requested() && connection.is_idle() {
-        // What has come is served; more is not taken.
-        client.socket.shutdown(Shutdown::Read)?;
+        client.take_no_more()?;
     }
     Ok(true)
 }
@@ -331,6 +332,7 @@ impl Client {
             }),
             writing: Mutex::new(()),
             linger_until: OnceLock::new(),
+            shut: AtomicBool::new(false),
         }
     }
 
@@ -368,9 +370,15 @@ impl Client {
         } else if finished {
             self.socket.shutdown(Shutdown::Both)?;
         } else if drain::requested() && idle {
-            self.socket.shutdown(Shutdown::Read)?;
+            self.take_no_more()?;
         }
         Ok(())
+    }
+
+    /// What has come is served; more is not taken.
+    fn take_no_more(&self) -> io::Result<()> {
+        self.shut.store(true, Ordering::Relaxed);
+        self.socket.shutdown(Shutdown::Read)
     }
 
     /// The transport has closed, which aborts whatever waits (spec 5.4).

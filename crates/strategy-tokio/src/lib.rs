@@ -159,6 +159,8 @@ async fn drive<H: Handler>(socket: Socket, worker: &Rc<Worker<H>>) -> io::Result
 }
 
 async fn exchange<H: Handler>(socket: &AsyncFd<Socket>, client: &Rc<Client<H>>) -> io::Result<()> {
+    // Whether the drain has shut the read side, and whether all that had come by then is read.
+    let (mut shut, mut ended) = (false, false);
     loop {
         flush(socket, client)?;
         let unsent = client.output.borrow().len();
@@ -168,14 +170,19 @@ async fn exchange<H: Handler>(socket: &AsyncFd<Socket>, client: &Rc<Client<H>>) 
             }
             return Ok(());
         }
+        if ended && unsent == 0 && client.waiting.borrow().is_empty() {
+            return Ok(());
+        }
         if drain::requested() && client.connection.borrow().is_idle() {
             // What has come is served; more is not taken.
             socket.get_ref().shutdown(Shutdown::Read)?;
+            shut = true;
         }
         tokio::select! {
             biased;
-            ready = socket.readable(), if unsent < client.worker.config.output_bytes => {
-                if !read(ready?, client)? {
+            ready = socket.readable(), if !ended && unsent < client.worker.config.output_bytes => {
+                ended = !read(ready?, client)?;
+                if ended && !shut {
                     return finish_output(socket, client).await;
                 }
             }
