@@ -48,9 +48,10 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Rounds until every buffer has grown to what it needs; then rounds that are counted.
-const WARM_UP: usize = 10;
-const ROUNDS: usize = if cfg!(miri) { 2 } else { 200 };
+/// Rounds until every buffer has grown to what it needs; then rounds that are counted. Miri is some hundred times
+/// slower.
+const WARM_UP: usize = if cfg!(miri) { 3 } else { 10 };
+const ROUNDS: usize = if cfg!(miri) { 1 } else { 200 };
 
 fn allocations(mut round: impl FnMut()) -> usize {
     (0..WARM_UP).for_each(|_| round());
