@@ -107,12 +107,13 @@ fn check(
         }
         ran.push((*case, report));
         progress.done();
-        match server {
-            Some(launched) if failed || launched.has_ended() => start_anew(args, server, target)?,
-            None if gone.is_none() && !fine && !target.is_reachable() => {
-                gone = Some(format!("the server is gone since {}", case.path()));
+        if let Some(launched) = server {
+            let ended = launched.has_ended();
+            if failed || ended {
+                start_anew(args, server, target)?;
             }
-            _ => {}
+        } else if gone.is_none() && !fine && !target.is_reachable() {
+            gone = Some(format!("the server is gone since {}", case.path()));
         }
     }
     progress.finish();
