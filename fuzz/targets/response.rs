@@ -1,7 +1,7 @@
 //! Any writes of any lengths: what they encode to is decoded again, independently, and is identity.
 //!
-//! The first four bytes are the request's id and the application's status; then three bytes for each write: its kind, and
-//! its length.
+//! The first four bytes are the request's id and the application's status; then three bytes for each write: its
+//! kind, and its length.
 
 #![no_main]
 
