@@ -334,11 +334,10 @@ fn abort_after(cx: &mut Context<'_>, stage: Stage) -> Run {
 }
 
 fn send_until(peer: &mut Peer, request: &Request, stage: Stage) -> Result<(), crate::case::Stop> {
-    let pairs = request.pairs();
     peer.send(&request.begin_bytes())?;
     match stage {
         Stage::Begin => Ok(()),
-        Stage::HalfOfParams => peer.send(&record(PARAMS, 1, &pairs[..pairs.len() / 2], 0)),
+        Stage::HalfOfParams => peer.send(&record(PARAMS, 1, &request.pairs_in_halves()[0], 0)),
         Stage::Params => peer.send(&request.params_bytes()),
         Stage::HalfOfStdin => peer.send(&[request.params_bytes(), record(STDIN, 1, b"01234", 0)].concat()),
     }

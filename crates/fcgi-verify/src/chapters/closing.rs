@@ -233,8 +233,7 @@ fn closes(cx: &mut Context<'_>, bytes: &[u8]) -> Run {
 
 fn within_params(cx: &Context<'_>) -> Vec<u8> {
     let request = cx.plain();
-    let pairs = request.pairs();
-    [request.begin_bytes(), record(PARAMS, 1, &pairs[..pairs.len() / 2], 0)].concat()
+    [request.begin_bytes(), record(PARAMS, 1, &request.pairs_in_halves()[0], 0)].concat()
 }
 
 fn before_stdin(cx: &Context<'_>) -> Vec<u8> {

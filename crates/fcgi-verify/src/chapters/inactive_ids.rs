@@ -58,7 +58,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("records-of-another-id-within-a-request-are-ignored", "3.3", Required, IGNORED, |cx| {
         let request = cx.plain().keep().body("0123456789");
         let other =
-            [stream(PARAMS, 9, b"\x01\x01Ab", 2), stream(STDIN, 9, b"other", 2), abort_request(9)].concat();
+            [stream(PARAMS, 9, b"\x01\x01Ab", 4), stream(STDIN, 9, b"other", 2), abort_request(9)].concat();
         let pieces = [
             request.begin_bytes(),
             other.clone(),

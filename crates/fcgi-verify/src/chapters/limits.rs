@@ -71,7 +71,7 @@ pub(super) const CASES: &[Case] = &[
         },
     )
     .workload()
-    .patience(4),
+    .patience(8),
     Case::new(
         "a-body-over-the-limit-is-answered-by-413",
         "workload",
@@ -88,7 +88,7 @@ pub(super) const CASES: &[Case] = &[
         },
     )
     .workload()
-    .patience(3),
+    .patience(8),
     Case::new(
         "an-endless-body-is-survived",
         "5.3",

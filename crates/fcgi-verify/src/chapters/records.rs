@@ -416,7 +416,9 @@ pub(super) const CASES: &[Case] = &[
 /// The bytes that the workload's `/bytes` answers.
 pub(super) fn pattern(count: usize) -> Vec<u8> {
     const DIGITS: &[u8; 64] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
-    DIGITS.iter().copied().cycle().take(count).collect()
+    let mut bytes = DIGITS.repeat(count / DIGITS.len() + 1);
+    bytes.truncate(count);
+    bytes
 }
 
 /// Lengths around the borders of padding, records and usual buffers.
