@@ -184,6 +184,19 @@ fn pairs_ends_where_the_stream_breaks_off() {
     }
 }
 
+/// Each of the four bytes counts: 65,537 and 16,777,217 bytes.
+#[test]
+fn lengths_have_31_bits() {
+    for (lengths, value) in [(b"\x01\x80\x01\0\x01", 0x1_0001), (b"\x01\x81\0\0\x01", 0x100_0001)] {
+        let value = vec![b'v'; value];
+        let stream = [&lengths[..], b"A", &value, b"\x01\x01CD"].concat();
+        let mut pairs = Pairs::new(&stream);
+        assert!(pairs.next() == Some((&b"A"[..], &value[..])), "{lengths:?}");
+        assert_eq!(pairs.next(), Some((&b"C"[..], &b"D"[..])));
+        assert_eq!(pairs.next(), None);
+    }
+}
+
 #[test]
 fn push_writes_the_shortest_lengths() {
     let cases: [(usize, usize, &[u8]); 7] = [
