@@ -174,7 +174,7 @@ bugs! {
     content_length_ignored: ContentLengthIgnored, "no-more-than-content-length-is-the-body", "the body has 10 bytes, expected 4";
     version_zero: VersionZero, "a-plain-request-is-answered", "a record of version 0 came";
     one_body_for_all: OneBody, "interleaved-requests-get-their-own-answers", "the body";
-    reads_taken_for_records: ReadsAreRecords, "a-request-sent-byte-by-byte-is-read", "no FCGI_END_REQUEST";
+    reads_taken_for_records: ReadsAreRecords, "a-request-sent-byte-by-byte-is-read", "FCGI_END_REQUEST of request 1";
     answer_within_params: AnswersWithinParams, "output-waits-for-the-end-of-params", "where nothing is owed";
     garbage_ends_the_server: DiesOfGarbage, "random-bytes-are-survived", "";
     slow_holds_up_fast: OneAfterTheOther, "a-slow-request-does-not-hold-up-a-fast-one", "no FCGI_END_REQUEST of request 2";

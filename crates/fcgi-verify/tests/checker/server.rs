@@ -31,7 +31,7 @@ pub(crate) enum Bug {
     AppStatusLost,
     /// ABORT_REQUEST is ignored.
     AbortIgnored,
-    /// ABORT_REQUEST is answered each time, and the request ends as well.
+    /// ABORT_REQUEST is answered, and the request ends as well.
     AbortAnswered,
     /// The connection is closed after every request.
     AlwaysCloses,
@@ -263,9 +263,6 @@ impl Connection {
         request.aborted.store(true, Ordering::SeqCst);
         let running = request.running;
         drop(requests);
-        if self.shared.has(Bug::AbortAnswered) {
-            self.shared.send(3, id, &[0; 8]);
-        }
         // A request that runs ends itself.
         if !running {
             self.shared.end(id, 0, 0);
@@ -331,7 +328,9 @@ impl Shared {
     fn end(&self, id: u16, app_status: u32, protocol_status: u8) {
         let mut stream = self.stream.lock().unwrap();
         let mut requests = self.requests.lock().unwrap();
-        let keep = requests.remove(&id).is_none_or(|request| request.keep);
+        let request = requests.remove(&id);
+        let aborted = request.as_ref().is_some_and(|request| request.aborted.load(Ordering::SeqCst));
+        let keep = request.is_none_or(|request| request.keep);
         if !keep || self.has(Bug::AlwaysCloses) {
             self.close.store(true, Ordering::SeqCst);
         }
@@ -340,7 +339,7 @@ impl Shared {
         let body = [a3, a2, a1, a0, protocol_status, 0, 0, 0];
         let body = if self.has(Bug::ShortEnd) { &body[..4] } else { &body };
         self.send_to(&mut stream, 3, id, body);
-        if self.has(Bug::EndTwice) {
+        if self.has(Bug::EndTwice) || aborted && self.has(Bug::AbortAnswered) {
             self.send_to(&mut stream, 3, id, body);
         }
         if self.close.load(Ordering::SeqCst) && requests.is_empty() && !self.has(Bug::NeverCloses) {
