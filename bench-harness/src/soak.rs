@@ -136,7 +136,7 @@ pub fn run(strategy: &Strategy, plan: &Plan, watch: &Watch, stop: &AtomicBool) -
             gate: &gate,
             ledger: &ledger,
             rng: Rng::new(plan.seed),
-            outcome: Outcome::new(strategy.name(), plan, &server),
+            outcome: Outcome::new(strategy.name(), plan, server.arguments(), server.capacity()),
             known: server.workers().into_iter().collect(),
             killed: BTreeSet::new(),
             server,

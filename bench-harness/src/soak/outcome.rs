@@ -103,15 +103,15 @@ pub struct Sample {
 }
 
 impl Outcome {
-    pub(super) fn new(strategy: &str, plan: &Plan, server: &Server<'_>) -> Self {
+    pub(super) fn new(strategy: &str, plan: &Plan, arguments: &[String], connections: usize) -> Self {
         Self {
             strategy: strategy.to_owned(),
             family: plan.family.to_string(),
             seed: plan.seed,
             asked: plan.duration,
             lasted: Duration::ZERO,
-            arguments: server.arguments().to_vec(),
-            connections: server.capacity(),
+            arguments: arguments.to_vec(),
+            connections,
             counts: Counts::default(),
             by_client: BTreeMap::new(),
             lost_on_killed: 0,
@@ -238,5 +238,87 @@ impl Outcome {
 
     fn is_draining_in(&self, incident: &Incident) -> bool {
         self.restarts.iter().any(|restart| restart.from <= incident.to && restart.to >= incident.from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::launch::Family;
+
+    fn outcome() -> Outcome {
+        let plan = Plan { duration: Duration::from_secs(60), family: Family::Unix, seed: 1 };
+        let mut outcome = Outcome::new("any", &plan, &[], 10);
+        outcome.kills.push(Kill { at: Duration::from_secs(10), pid: 1 });
+        outcome.restarts.push(Restart {
+            from: Duration::from_secs(20),
+            to: Duration::from_secs(21),
+            took: Duration::from_secs(1),
+            status: String::new(),
+            clean: true,
+            left: Vec::new(),
+            said: String::new(),
+        });
+        outcome
+    }
+
+    fn incident(kind: Kind, from: f64, to: f64, count: u64) -> Incident {
+        let [from, to] = [from, to].map(Duration::from_secs_f64);
+        Incident { from, to, client: "client", kind, count, in_flight: 8, words: String::new() }
+    }
+
+    fn judged(kind: Kind, from: f64, to: f64, count: u64) -> Outcome {
+        let mut outcome = outcome();
+        outcome.judge(incident(kind, from, to, count));
+        outcome
+    }
+
+    #[test]
+    fn a_kill_explains_as_many_losses_as_were_in_flight() {
+        let outcome = judged(Kind::Lost, 9.9, 10.1, 8);
+        assert!(outcome.passed() && outcome.lost_on_killed == 8);
+        let outcome = judged(Kind::Lost, 9.9, 10.1, 9);
+        assert!(!outcome.passed() && outcome.lost_on_killed == 8);
+    }
+
+    #[test]
+    fn nothing_else_explains_a_loss() {
+        assert!(!judged(Kind::Lost, 9.0, 9.9, 1).passed(), "before the kill");
+        assert!(!judged(Kind::Lost, 11.1, 11.3, 1).passed(), "long after it");
+        assert!(!judged(Kind::Lost, 20.2, 20.4, 1).passed(), "in a drain");
+    }
+
+    #[test]
+    fn a_drain_explains_what_was_not_answered_or_not_even_sent() {
+        assert_eq!(judged(Kind::Unanswered, 20.2, 20.4, 20).unanswered_in_drains, 20);
+        assert!(judged(Kind::NotConnected, 20.9, 21.1, 1_000).passed());
+        assert!(!judged(Kind::Unanswered, 30.0, 30.2, 1).passed());
+        assert!(!judged(Kind::NotConnected, 30.0, 30.2, 1).passed());
+    }
+
+    #[test]
+    fn nothing_explains_a_wrong_or_a_late_reply() {
+        assert!(!judged(Kind::Wrong, 9.9, 10.1, 1).passed());
+        assert!(!judged(Kind::TimedOut, 20.2, 20.4, 1).passed());
+    }
+
+    #[test]
+    fn a_worker_that_holds_more_than_when_it_was_warm_fails() {
+        let grown = |before: Usage, after: Usage| {
+            let mut outcome = outcome();
+            for (name, usage) in [("between", before), ("after", after)] {
+                let at = Duration::ZERO;
+                outcome.samples.push(Sample { name, at, answered: 0, usage: vec![usage] });
+            }
+            outcome.judge_growth();
+            !outcome.passed()
+        };
+        let warm =
+            Usage { pid: 1, rss_kib: 10_000, pss_kib: 5_000, peak_kib: 10_000, descriptors: 9, threads: 1 };
+        assert!(!grown(warm, Usage { rss_kib: 13_000, ..warm }));
+        assert!(grown(warm, Usage { rss_kib: 14_000, ..warm }));
+        assert!(grown(warm, Usage { descriptors: 10, ..warm }));
+        assert!(grown(warm, Usage { threads: 2, ..warm }));
+        assert!(grown(warm, Usage { pid: 2, ..warm }));
     }
 }

@@ -50,7 +50,8 @@ mod tests {
     #[test]
     fn this_process_holds_something() {
         let usage = of(std::process::id()).unwrap();
-        assert!(usage.rss_kib > 0 && usage.pss_kib <= usage.rss_kib && usage.rss_kib <= usage.peak_kib);
+        // No more: the three come of different files and moments, and the kernel counts pages per processor.
+        assert!(usage.rss_kib > 0 && usage.pss_kib > 0 && usage.peak_kib > 0);
         assert!(usage.descriptors >= 3 && usage.threads >= 1);
     }
 }
