@@ -32,7 +32,7 @@ const DRAIN: Token = Token(usize::MAX - 2);
 /// Reads and writes of one connection in one turn: a busy peer must not keep the others waiting.
 const ROUNDS: usize = 8;
 /// How long a peer may go on sending what is not wanted.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_millis(500);
 /// How long to wait for descriptors when there are none left.
 const EXHAUSTED: Duration = Duration::from_millis(10);
 
@@ -120,9 +120,7 @@ struct Client<H: Handler> {
     writable: bool,
     /// The peer has shut its side: read on to the end, however short a read is.
     hung_up: bool,
-    /// The drain has shut our side: its end is not the peer's, and aborts nothing.
-    shut: bool,
-    /// The end was read; where it was the peer's, the requests that were waiting are aborted.
+    /// The end was read, and the requests that were waiting are aborted.
     ended: bool,
     /// Output that the socket did not take.
     unsent: Vec<u8>,
@@ -212,13 +210,10 @@ impl<H: Handler> Worker<H> {
             // Read first: what comes may be the abort of the answer that would fill the room again.
             let progressed = self.read(key, output)? | self.resume_flushed(key, output);
             if !progressed && (output.is_empty() || !self.clients[key].writable) {
-                let client = &mut self.clients[key];
-                if self.draining && client.connection.is_idle() {
-                    // What has come is served; more is not taken.
-                    client.socket.shutdown(Shutdown::Read)?;
-                    client.shut = true;
+                if self.draining && output.is_empty() && self.clients[key].connection.is_idle() {
+                    self.linger(key)?;
                 }
-                return client.register(key, &self.registry);
+                return self.clients[key].register(key, &self.registry);
             }
         }
         self.unfinished.push(key);
@@ -243,13 +238,12 @@ impl<H: Handler> Worker<H> {
         if read == 0 {
             client.readable = false;
             client.ended = true;
-            if !client.shut {
-                self.abort_all(key);
-            }
+            self.abort_all(key);
             return Ok(true);
         }
-        // A short read has emptied the socket; what comes later is announced anew (epoll(7)).
-        client.readable = read == self.input.len() || client.hung_up;
+        // A short read has emptied the socket; what comes later is announced anew (epoll(7)). The drain wants to be sure
+        // before it lets go.
+        client.readable = read == self.input.len() || client.hung_up || self.draining;
         if client.linger.is_some() {
             return Ok(true);
         }
@@ -357,7 +351,7 @@ impl<H: Handler> Worker<H> {
         waiting.exchange.into_request()
     }
 
-    /// Lets the peer read the refusal before the connection is closed under the input that it still sends.
+    /// Lets the peer read what was written: closing a connection under input that still comes would reset it.
     fn linger(&mut self, key: usize) -> io::Result<()> {
         let client = &mut self.clients[key];
         if client.linger.is_none() {
@@ -381,7 +375,10 @@ impl<H: Handler> Worker<H> {
     fn drain(&mut self) {
         if !mem::replace(&mut self.draining, true) {
             self.accepting = true;
-            self.unfinished.extend(self.clients.iter().map(|(key, _)| key));
+            for (key, client) in &mut self.clients {
+                client.readable = true;
+                self.unfinished.push(key);
+            }
         }
     }
 
@@ -429,7 +426,6 @@ impl<H: Handler> Client<H> {
             readable: true,
             writable: true,
             hung_up: false,
-            shut: false,
             ended: false,
             unsent: Vec::new(),
             waiting: Vec::new(),

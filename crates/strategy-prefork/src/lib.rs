@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use fcgi_proto::{Connection, Event, Request, Spares};
 use fcgi_worker::{AcceptError, Capacity, Config, Exchange, Handler, Held, Listener, Step, drain};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use socket2::Socket;
 
 /// One connection, one request at a time; an abort is read when the request has ended.
@@ -60,10 +62,12 @@ fn drive(socket: &Socket, handler: &impl Handler, config: &Config, buffers: &mut
     let mut connection = config.connection();
     let Buffers { input, output, spares } = buffers;
     loop {
-        let read = read(socket, &connection, input)?;
-        if read == 0 {
-            return Ok(());
-        }
+        let read = match read(socket, &connection, input) {
+            Ok(0) => return Ok(()),
+            Ok(read) => read,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return linger(socket),
+            Err(error) => return Err(error),
+        };
         let mut input = &input[..read];
         while let Some(event) = connection.receive(&mut input, output, spares).map_err(io::Error::other)? {
             // No abort can come: nothing is in flight while this process reads.
@@ -113,21 +117,20 @@ fn flush(mut socket: &Socket, output: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// The next bytes; 0 at the connection's end. While draining, an idle connection takes no more requests than it has
-/// been sent: its read side is shut, which leaves what has come to be read.
-fn read(mut socket: &Socket, connection: &Connection, input: &mut [u8]) -> io::Result<usize> {
+/// The next bytes; 0 at the connection's end. While draining, an idle connection is not waited for: `WouldBlock` says
+/// that all it has been sent is read.
+fn read(socket: &Socket, connection: &Connection, input: &mut [u8]) -> io::Result<usize> {
     loop {
-        if drain::requested() && connection.is_idle() {
-            socket.shutdown(Shutdown::Read)?;
-        }
-        match socket.read(input) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            read => return read,
+        let let_go = drain::requested() && connection.is_idle();
+        match recv(socket, &mut *input, if let_go { RecvFlags::DONTWAIT } else { RecvFlags::empty() }) {
+            Ok((_, read)) => return Ok(read),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// Lets the peer read the refusal before the connection is closed under the input that it still sends.
+/// Lets the peer read what was written: closing a connection under input that still comes would reset it.
 fn linger(mut socket: &Socket) -> io::Result<()> {
     socket.shutdown(Shutdown::Write)?;
     socket.set_read_timeout(Some(LINGER))?;
@@ -138,4 +141,4 @@ fn linger(mut socket: &Socket) -> io::Result<()> {
 }
 
 /// How long a peer may go on sending what is not wanted.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_millis(500);

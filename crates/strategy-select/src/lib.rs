@@ -14,7 +14,7 @@ use std::io::{self, ErrorKind, Write};
 use std::mem;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ pub const CAPACITY: Capacity = Capacity {
 };
 
 /// How long a peer may go on sending what is not wanted.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_millis(500);
 /// How long to wait for descriptors or memory when there are none left.
 const EXHAUSTED: Duration = Duration::from_millis(10);
 
@@ -57,9 +57,7 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
     };
     while worker.listener.is_some() || !worker.clients.is_empty() || worker.running() > 0 {
         let ready = worker.wait()?;
-        if !worker.draining && drain::requested() {
-            worker.drain();
-        }
+        worker.draining |= drain::requested();
         worker.accept(&ready)?;
         worker.drive(&ready);
         worker.start_tasks();
@@ -100,8 +98,6 @@ struct Client {
     writing: Mutex<()>,
     /// Until when what still comes is read and thrown away.
     linger_until: OnceLock<Instant>,
-    /// The drain has shut the read side: its end is not the peer's, and aborts nothing.
-    shut: AtomicBool,
 }
 
 struct State {
@@ -197,17 +193,19 @@ impl<H: Handler> Worker<H> {
             let _ = rustix::io::read(&self.shared.changed, &mut [0; 8]);
         }
         let now = Instant::now();
-        let Self { clients, tasks, input, .. } = self;
+        let Self { clients, tasks, input, draining, .. } = self;
         clients.retain(|client| {
             if client.linger_until.get().is_some_and(|until| *until <= now) {
                 return false;
             }
-            if !ready.contains(client.socket.as_fd()) {
+            // The drain wants to be sure that nothing has come before it lets go of a connection.
+            let worth_a_read = ready.contains(client.socket.as_fd()) || *draining && tasks.is_empty();
+            if !worth_a_read {
                 return true;
             }
             // An error in a connection is that connection's end.
             let open = read(client, input, tasks).unwrap_or(false);
-            if !open && !client.shut.load(Ordering::Relaxed) {
+            if !open {
                 client.abort_all();
             }
             open
@@ -234,16 +232,6 @@ impl<H: Handler> Worker<H> {
             }
         }
     }
-
-    /// SIGTERM: connections that wait are still taken, idle ones are let go, the others finish.
-    fn drain(&mut self) {
-        self.draining = true;
-        for client in &self.clients {
-            if client.state().connection.is_idle() {
-                let _ = client.take_no_more();
-            }
-        }
-    }
 }
 
 /// Reads what has come and takes requests from it. False: the connection has ended.
@@ -255,9 +243,13 @@ fn read(
     let read = match recv(&client.socket, &mut *input, RecvFlags::DONTWAIT).map_err(io::Error::from) {
         Ok((_, 0)) => return Ok(false),
         Ok((_, read)) => read,
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+            if drain::requested() {
+                client.let_go()?;
+            }
             return Ok(true);
         }
+        Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(true),
         Err(error) => return Err(error),
     };
     if client.linger_until.get().is_some() {
@@ -282,9 +274,6 @@ fn read(
     }
     if !owed.is_empty() {
         tasks.push_back((Arc::clone(client), Task::Reply));
-    }
-    if drain::requested() && connection.is_idle() {
-        client.take_no_more()?;
     }
     Ok(true)
 }
@@ -332,7 +321,6 @@ impl Client {
             }),
             writing: Mutex::new(()),
             linger_until: OnceLock::new(),
-            shut: AtomicBool::new(false),
         }
     }
 
@@ -349,7 +337,7 @@ impl Client {
     /// ended and written under one lock.
     fn finish(&self, request: Option<Request>, output: &[u8]) -> io::Result<()> {
         let _writing = lock(&self.writing);
-        let (finished, early, idle, owed) = {
+        let (finished, early, owed) = {
             let mut state = self.state();
             let State { connection, spares, waiting, owed } = &mut *state;
             if let Some(request) = request {
@@ -357,28 +345,34 @@ impl Client {
                 connection.recycle(request, spares);
             }
             let owed = mem::take(owed);
-            (connection.is_finished(), connection.was_answered_early(), connection.is_idle(), owed)
+            (connection.is_finished(), connection.was_answered_early(), owed)
         };
         if !owed.is_empty() {
             (&self.socket).write_all(&owed)?;
         }
         (&self.socket).write_all(output)?;
-        if finished && early {
-            // Lets the peer read the refusal before the connection is closed under the input that it still sends.
-            self.socket.shutdown(Shutdown::Write)?;
-            let _ = self.linger_until.set(Instant::now() + LINGER);
-        } else if finished {
-            self.socket.shutdown(Shutdown::Both)?;
-        } else if drain::requested() && idle {
-            self.take_no_more()?;
+        match (finished, early) {
+            (false, _) => Ok(()),
+            (true, false) => self.socket.shutdown(Shutdown::Both),
+            (true, true) => self.linger(),
+        }
+    }
+
+    /// In the drain: what has come is served; more is not waited for.
+    fn let_go(&self) -> io::Result<()> {
+        // Whoever is writing wakes the main thread when it is done.
+        let Ok(_writing) = self.writing.try_lock() else { return Ok(()) };
+        let state = self.state();
+        if self.linger_until.get().is_none() && state.connection.is_idle() && state.owed.is_empty() {
+            self.linger()?;
         }
         Ok(())
     }
 
-    /// What has come is served; more is not taken.
-    fn take_no_more(&self) -> io::Result<()> {
-        self.shut.store(true, Ordering::Relaxed);
-        self.socket.shutdown(Shutdown::Read)
+    /// Lets the peer read what was written: closing a connection under input that still comes would reset it.
+    fn linger(&self) -> io::Result<()> {
+        let _ = self.linger_until.set(Instant::now() + LINGER);
+        self.socket.shutdown(Shutdown::Write)
     }
 
     /// The transport has closed, which aborts whatever waits (spec 5.4).

@@ -3,7 +3,7 @@
 //! - **Who accepts:** the main thread, blocking in accept(2); it hands connections over through the channel.
 //! - **Who reads:** the thread that took the connection, blocking in read(2), until the connection is closed.
 //! - **Where a request waits:** in `thread::sleep`; its thread does nothing else meanwhile.
-//! - **What bounds it:** T connections served and T in the channel; then the main thread stops accepting.
+//! - **What bounds it:** T connections; then the main thread accepts no more, and another process may.
 //! - **What one process holds:** one connection per thread.
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -12,9 +12,11 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use fcgi_proto::{Connection, Event, Request, Spares};
 use fcgi_worker::{AcceptError, Capacity, Config, Exchange, Handler, Held, Listener, Step, drain};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use socket2::Socket;
 
 /// One connection per thread, one request at a time; an abort is read when the request has ended.
@@ -26,20 +28,22 @@ const DRAIN_TICK: Duration = Duration::from_millis(10);
 
 /// Accepts until the drain, then waits for the threads to finish what they have.
 pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
-    let (sender, receiver) = bounded(config.threads);
+    let (connections, taken) = bounded(config.threads);
+    let (free, free_threads) = bounded(config.threads);
     let handler = Arc::new(handler);
     let mut threads = Vec::with_capacity(config.threads);
     for number in 0..config.threads {
-        let (receiver, handler, config) = (receiver.clone(), Arc::clone(&handler), *config);
+        let (taken, free, handler, config) = (taken.clone(), free.clone(), Arc::clone(&handler), *config);
         let builder = thread::Builder::new().name(format!("serve-{number}"));
-        threads.push(builder.spawn(move || serve_connections(&receiver, &*handler, &config))?);
+        threads.push(builder.spawn(move || serve_connections(&taken, &free, &*handler, &config))?);
     }
-    drop(receiver);
 
-    while let Some(socket) = accept(&listener)? {
-        hand_over(socket, &sender, &threads);
+    loop {
+        wait_for_one(&free_threads, &threads);
+        let Some(socket) = accept(&listener)? else { break };
+        connections.send(socket).map_err(io::Error::other)?;
     }
-    drop(sender);
+    drop(connections);
     while !threads.iter().all(JoinHandle::is_finished) {
         threads.iter().for_each(drain::interrupt);
         thread::sleep(DRAIN_TICK);
@@ -48,9 +52,10 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
 }
 
 /// One thread: serves one connection after the other until the channel is closed.
-fn serve_connections(connections: &Receiver<Socket>, handler: &impl Handler, config: &Config) {
+fn serve_connections(taken: &Receiver<Socket>, free: &Sender<()>, handler: &impl Handler, config: &Config) {
     let mut buffers = Buffers { input: vec![0; 64 << 10], output: Vec::new(), spares: Spares::new() };
-    for socket in connections {
+    while free.send(()).is_ok() {
+        let Ok(socket) = taken.recv() else { return };
         // An error in a connection is that connection's end.
         let _ = drive(&socket, handler, config, &mut buffers);
         buffers.output.clear();
@@ -62,6 +67,16 @@ struct Buffers {
     input: Vec<u8>,
     output: Vec<u8>,
     spares: Spares,
+}
+
+/// Waits for a thread that is free: what is accepted before would wait here, while another process might serve it.
+/// While draining, a thread is made free by letting go of an idle connection.
+fn wait_for_one(free_threads: &Receiver<()>, threads: &[JoinHandle<()>]) {
+    while let Err(RecvTimeoutError::Timeout) = free_threads.recv_timeout(DRAIN_TICK) {
+        if drain::requested() {
+            threads.iter().for_each(drain::interrupt);
+        }
+    }
 }
 
 /// The next connection; `None` once the worker drains and none waits.
@@ -82,28 +97,17 @@ fn accept(listener: &Listener) -> io::Result<Option<Socket>> {
     }
 }
 
-/// Waits for room in the channel. While draining, a thread makes room once it has let go of an idle connection.
-fn hand_over(mut socket: Socket, connections: &Sender<Socket>, threads: &[JoinHandle<()>]) {
-    loop {
-        match connections.send_timeout(socket, DRAIN_TICK) {
-            Ok(()) | Err(SendTimeoutError::Disconnected(_)) => return,
-            Err(SendTimeoutError::Timeout(unsent)) => socket = unsent,
-        }
-        if drain::requested() {
-            threads.iter().for_each(drain::interrupt);
-        }
-    }
-}
-
 /// Reads a connection and serves its requests, until it ends.
 fn drive(socket: &Socket, handler: &impl Handler, config: &Config, buffers: &mut Buffers) -> io::Result<()> {
     let mut connection = config.connection();
     let Buffers { input, output, spares } = buffers;
     loop {
-        let read = read(socket, &connection, input)?;
-        if read == 0 {
-            return Ok(());
-        }
+        let read = match read(socket, &connection, input) {
+            Ok(0) => return Ok(()),
+            Ok(read) => read,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return linger(socket),
+            Err(error) => return Err(error),
+        };
         let mut input = &input[..read];
         while let Some(event) = connection.receive(&mut input, output, spares).map_err(io::Error::other)? {
             // No abort can come: nothing is in flight while this thread reads.
@@ -153,21 +157,20 @@ fn flush(mut socket: &Socket, output: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// The next bytes; 0 at the connection's end. While draining, an idle connection takes no more requests than it has
-/// been sent: its read side is shut, which leaves what has come to be read.
-fn read(mut socket: &Socket, connection: &Connection, input: &mut [u8]) -> io::Result<usize> {
+/// The next bytes; 0 at the connection's end. While draining, an idle connection is not waited for: `WouldBlock` says
+/// that all it has been sent is read.
+fn read(socket: &Socket, connection: &Connection, input: &mut [u8]) -> io::Result<usize> {
     loop {
-        if drain::requested() && connection.is_idle() {
-            socket.shutdown(Shutdown::Read)?;
-        }
-        match socket.read(input) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            read => return read,
+        let let_go = drain::requested() && connection.is_idle();
+        match recv(socket, &mut *input, if let_go { RecvFlags::DONTWAIT } else { RecvFlags::empty() }) {
+            Ok((_, read)) => return Ok(read),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
 }
 
-/// Lets the peer read the refusal before the connection is closed under the input that it still sends.
+/// Lets the peer read what was written: closing a connection under input that still comes would reset it.
 fn linger(mut socket: &Socket) -> io::Result<()> {
     socket.shutdown(Shutdown::Write)?;
     socket.set_read_timeout(Some(LINGER))?;
@@ -178,4 +181,4 @@ fn linger(mut socket: &Socket) -> io::Result<()> {
 }
 
 /// How long a peer may go on sending what is not wanted.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_millis(500);

@@ -20,9 +20,9 @@ use fcgi_worker::{AcceptError, Capacity, Config, Exchange, Handler, Held, Listen
 use rustix::net::{SocketFlags, accept_with};
 use socket2::Socket;
 use tokio::io::Interest;
-use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, Semaphore};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{sleep, timeout};
 
 /// Many connections, many requests on each; an abort is read while its request waits.
@@ -30,7 +30,7 @@ pub const CAPACITY: Capacity =
     Capacity { connections: Held::Many, threads: None, multiplexes: true, sees_aborts: true };
 
 /// How long a peer may go on sending what is not wanted.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_millis(500);
 /// How long to wait for descriptors when there are none left.
 const EXHAUSTED: Duration = Duration::from_millis(10);
 
@@ -159,8 +159,6 @@ async fn drive<H: Handler>(socket: Socket, worker: &Rc<Worker<H>>) -> io::Result
 }
 
 async fn exchange<H: Handler>(socket: &AsyncFd<Socket>, client: &Rc<Client<H>>) -> io::Result<()> {
-    // Whether the drain has shut the read side, and whether all that had come by then is read.
-    let (mut shut, mut ended) = (false, false);
     loop {
         flush(socket, client)?;
         let unsent = client.output.borrow().len();
@@ -170,20 +168,22 @@ async fn exchange<H: Handler>(socket: &AsyncFd<Socket>, client: &Rc<Client<H>>) 
             }
             return Ok(());
         }
-        if ended && unsent == 0 && client.waiting.borrow().is_empty() {
-            return Ok(());
-        }
-        if drain::requested() && client.connection.borrow().is_idle() {
-            // What has come is served; more is not taken.
-            socket.get_ref().shutdown(Shutdown::Read)?;
-            shut = true;
+        if drain::requested() && unsent == 0 && client.connection.borrow().is_idle() {
+            // What has come is served; more is not waited for.
+            match read(socket.get_ref(), client)? {
+                Came::Some | Came::All => continue,
+                Came::Nothing => return linger(socket, client).await,
+                Came::End => return Ok(()),
+            }
         }
         tokio::select! {
             biased;
-            ready = socket.readable(), if !ended && unsent < client.worker.config.output_bytes => {
-                ended = !read(ready?, client)?;
-                if ended && !shut {
-                    return finish_output(socket, client).await;
+            ready = socket.readable(), if unsent < client.worker.config.output_bytes => {
+                let mut ready = ready?;
+                match read(socket.get_ref(), client)? {
+                    Came::Some => {}
+                    Came::All | Came::Nothing => ready.clear_ready(),
+                    Came::End => return finish_output(socket, client).await,
                 }
             }
             ready = socket.writable(), if unsent > 0 => drop(ready?),
@@ -193,23 +193,28 @@ async fn exchange<H: Handler>(socket: &AsyncFd<Socket>, client: &Rc<Client<H>>) 
     }
 }
 
-/// Reads once and serves what came. False: the peer sends no more.
-fn read<H: Handler>(mut ready: AsyncFdReadyGuard<'_, Socket>, client: &Rc<Client<H>>) -> io::Result<bool> {
+/// What a read has found.
+enum Came {
+    /// As much as there was room for.
+    Some,
+    /// All that was there: what comes later is announced anew (epoll(7)).
+    All,
+    Nothing,
+    /// The peer sends no more.
+    End,
+}
+
+/// Reads once and serves what came.
+fn read<H: Handler>(mut socket: &Socket, client: &Rc<Client<H>>) -> io::Result<Came> {
     let mut input = client.worker.input.borrow_mut();
-    match ready.get_inner().read(&mut input) {
-        Ok(0) => Ok(false),
+    match socket.read(&mut input) {
+        Ok(0) => Ok(Came::End),
         Ok(read) => {
-            // A short read has emptied the socket; what comes later is announced anew (epoll(7)).
-            if read < input.len() {
-                ready.clear_ready();
-            }
-            receive(&input[..read], client).map(|()| true)
+            receive(&input[..read], client)?;
+            Ok(if read < input.len() { Came::All } else { Came::Some })
         }
-        Err(error) if error.kind() == ErrorKind::WouldBlock => {
-            ready.clear_ready();
-            Ok(true)
-        }
-        Err(error) if error.kind() == ErrorKind::Interrupted => Ok(true),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Came::Nothing),
+        Err(error) if error.kind() == ErrorKind::Interrupted => Ok(Came::Some),
         Err(error) => Err(error),
     }
 }
@@ -257,7 +262,11 @@ async fn finish<H: Handler>(
         let resumed = async {
             match step {
                 Step::Wait(duration) => sleep(duration).await,
-                Step::Flush => client.has_room().await,
+                Step::Flush => {
+                    client.has_room().await;
+                    // A peer that reads fast always leaves room: the timers and the other connections have their turn.
+                    yield_now().await;
+                }
                 Step::Done(_) => {}
             }
         };
@@ -337,7 +346,7 @@ async fn finish_output<H: Handler>(socket: &AsyncFd<Socket>, client: &Client<H>)
     Ok(())
 }
 
-/// Lets the peer read the refusal before the connection is closed under the input that it still sends.
+/// Lets the peer read what was written: closing a connection under input that still comes would reset it.
 async fn linger<H: Handler>(socket: &AsyncFd<Socket>, client: &Client<H>) -> io::Result<()> {
     socket.get_ref().shutdown(Shutdown::Write)?;
     let read = |mut socket: &Socket| socket.read(&mut client.worker.input.borrow_mut());
