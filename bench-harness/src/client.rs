@@ -276,17 +276,19 @@ impl Client {
     }
 
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        match &mut self.stream {
+        let read = match &mut self.stream {
             Stream::Unix(stream) => stream.read(bytes),
             Stream::Tcp(stream) => stream.read(bytes),
-        }
+        };
+        read.map_err(or_silence)
     }
 
     fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
-        match &mut self.stream {
+        let read = match &mut self.stream {
             Stream::Unix(stream) => stream.read_exact(bytes),
             Stream::Tcp(stream) => stream.read_exact(bytes),
-        }
+        };
+        read.map_err(or_silence)
     }
 }
 
@@ -334,6 +336,16 @@ impl Reply {
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
+    }
+}
+
+/// What a socket's timeout means: the kernel's words for it, "resource temporarily unavailable", say nothing.
+fn or_silence(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            io::Error::new(io::ErrorKind::TimedOut, format!("nothing came for {} s", PATIENCE.as_secs()))
+        }
+        _ => error,
     }
 }
 
