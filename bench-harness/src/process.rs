@@ -123,7 +123,7 @@ pub fn is_running(pid: u32) -> bool {
 }
 
 /// The children of a process that were forked by its main thread.
-fn children_of(pid: u32) -> Vec<u32> {
+pub fn children_of(pid: u32) -> Vec<u32> {
     let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bench_harness::check::{judge, request};
 use bench_harness::client::{Client, Record, ReplyBuilder, Request};
+use bench_harness::process::children_of;
 use bench_harness::{Family, Pool, Strategy, workload};
 use libtest_mimic::Failed;
 
@@ -76,12 +77,18 @@ fn leaves(strategy: &Strategy, family: Family) -> Outcome {
     Ok(())
 }
 
-/// The most memory that the pool's one worker has had, in KiB.
+/// The most memory that the pool's one worker has had, and each process that it serves in, in KiB.
 fn peak_memory(pool: &Pool) -> Result<u64, Failed> {
     let pids = pool.worker_pids();
     let [pid] = pids[..] else { return Err(format!("one worker expected, there are {pids:?}").into()) };
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let number = line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|number| number.parse().ok());
-    number.ok_or_else(|| "the kernel does not tell VmHWM".into())
+    let of_children: u64 = children_of(pid).into_iter().filter_map(peak_memory_of).sum();
+    let of_worker = peak_memory_of(pid).ok_or("the kernel does not tell VmHWM")?;
+    Ok(of_worker + of_children)
+}
+
+/// `None` where it has just ended.
+fn peak_memory_of(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 /// Whether the process is there and not a zombie.
@@ -58,9 +59,14 @@ impl FewDescriptors {
             let highest = descriptor_numbers(pid).max().unwrap_or(2);
             let maximum = hard_limit(pid);
             let limit = Rlimit { current: Some((highest + 1 + spare) as u64), maximum };
-            let before = prlimit(Some(id), Resource::Nofile, limit).map_err(|error| {
-                format!("the descriptor limit of process {pid} cannot be changed: {error}")
-            })?;
+            let before = match prlimit(Some(id), Resource::Nofile, limit) {
+                Ok(before) => before,
+                // One of those it started, for a connection perhaps, has just ended.
+                Err(Errno::SRCH) if pid != root => continue,
+                Err(error) => {
+                    return Err(format!("the descriptor limit of process {pid} cannot be changed: {error}"));
+                }
+            };
             guard.0.push((id, before));
         }
         Ok(guard)
