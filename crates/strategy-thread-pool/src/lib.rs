@@ -176,7 +176,14 @@ fn linger(mut socket: &Socket) -> io::Result<()> {
     socket.set_read_timeout(Some(LINGER))?;
     let deadline = Instant::now() + LINGER;
     let mut unwanted = [0; 16 << 10];
-    while Instant::now() < deadline && socket.read(&mut unwanted)? > 0 {}
+    while Instant::now() < deadline {
+        match socket.read(&mut unwanted) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
     Ok(())
 }
 
