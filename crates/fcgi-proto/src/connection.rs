@@ -88,6 +88,8 @@ struct Slot {
     phase: Phase,
     params_ended: bool,
     stdin_ended: bool,
+    /// CONTENT_LENGTH, once PARAMS have ended.
+    content_length: Option<usize>,
     /// Held while receiving; the caller holds it while serving.
     request: Option<Request>,
 }
@@ -154,17 +156,14 @@ impl Connection {
         out: &mut Vec<u8>,
         spares: &mut Spares,
     ) -> Result<Option<Event>, ProtocolError> {
-        loop {
+        while !input.is_empty() {
             if self.content_left == 0 {
                 let Some(header) = self.next_header(input) else {
-                    return Ok(None);
+                    break;
                 };
                 self.begin_record(header, out)?;
             }
             let (content, rest) = input.split_at(input.len().min(self.content_left));
-            if content.is_empty() && self.content_left > 0 {
-                return Ok(None);
-            }
             *input = rest;
             self.content(content, out, spares);
             self.content_left -= content.len();
@@ -174,9 +173,11 @@ impl Connection {
                 return Ok(Some(event));
             }
         }
+        Ok(None)
     }
 
     /// The request has ended: its END_REQUEST stands in the output. Its id is inactive, its memory is used again.
+    #[inline]
     pub fn recycle(&mut self, request: Request, spares: &mut Spares) {
         if let Some(at) = self.find(request.id()).filter(|&at| self.slots[at].phase == Phase::Serving) {
             self.remove(at);
@@ -264,6 +265,13 @@ impl Connection {
     fn content(&mut self, content: &[u8], out: &mut Vec<u8>, spares: &mut Spares) {
         match self.destination {
             Destination::Begin(_) => {
+                if self.begin_read == 0
+                    && let Some(whole) = content.first_chunk()
+                {
+                    self.begin = *whole;
+                    self.begin_read = BEGIN_BYTES;
+                    return;
+                }
                 // A body longer than its eight bytes is a later version's; the rest is not kept.
                 let free = &mut self.begin[self.begin_read..];
                 let taken = content.len().min(free.len());
@@ -326,20 +334,22 @@ impl Connection {
     /// What the record asks, now that all its content is there.
     #[inline]
     fn end_record(&mut self, out: &mut Vec<u8>, spares: &mut Spares) -> Result<Option<Event>, ProtocolError> {
-        match self.destination {
+        // Whose stream has ended.
+        let ended = match self.destination {
             Destination::Begin(id) => {
                 self.begin_request(id, out, spares)?;
-                Ok(None)
+                None
             }
-            Destination::ParamsEnd(id) => Ok(self.params_end(id, out, spares)),
-            Destination::StdinEnd(id) => Ok(self.stdin_end(id, out, spares)),
-            Destination::Abort(id) => Ok(self.abort(id, out, spares)),
+            Destination::ParamsEnd(id) => self.params_end(id, out, spares),
+            Destination::StdinEnd(id) => self.stdin_end(id),
+            Destination::Abort(id) => return Ok(self.abort(id, out, spares)),
             Destination::Names => {
                 self.answer_values(out);
-                Ok(None)
+                None
             }
-            Destination::Params(_) | Destination::Stdin(_) | Destination::Nowhere => Ok(None),
-        }
+            Destination::Params(_) | Destination::Stdin(_) | Destination::Nowhere => None,
+        };
+        Ok(ended.and_then(|at| self.complete(at, out, spares)))
     }
 
     #[inline]
@@ -361,8 +371,14 @@ impl Connection {
             response::end_without_stdout(out, id, AppStatus::SUCCESS, ProtocolStatus::UnknownRole);
             return Ok(());
         }
-        let mut slot =
-            Slot { id, phase: Phase::Receiving, params_ended: false, stdin_ended: false, request: None };
+        let mut slot = Slot {
+            id,
+            phase: Phase::Receiving,
+            params_ended: false,
+            stdin_ended: false,
+            content_length: None,
+            request: None,
+        };
         // Refused requests stay until their PARAMS end, and are bounded too.
         let is_crowded = self.slots.len() >= self.limits.requests.saturating_mul(2);
         if self.active < self.limits.requests && !is_crowded {
@@ -383,33 +399,29 @@ impl Connection {
         Ok(())
     }
 
+    /// The end of PARAMS. Whether they are whole is known only now.
     #[inline]
-    fn params_end(&mut self, id: RequestId, out: &mut Vec<u8>, spares: &mut Spares) -> Option<Event> {
-        let at = self.find(id)?;
+    fn params_end(&mut self, id: RequestId, out: &mut Vec<u8>, spares: &mut Spares) -> Option<usize> {
+        let at = self.find(id).filter(|&at| !self.slots[at].params_ended)?;
         let slot = &mut self.slots[at];
-        if slot.params_ended {
-            return None;
-        }
         slot.params_ended = true;
-        if let Some(request) = &mut slot.request {
-            if !request.params_mut().parse() {
+        if let Some(request) = &slot.request {
+            slot.content_length = request.params().value(b"CONTENT_LENGTH").and_then(number);
+            if request.params().is_truncated() {
                 self.refuse(at, Refusal::MalformedParams, spares);
-            } else if content_length(request).is_some_and(|length| length > self.limits.body_bytes) {
+            } else if slot.content_length.is_some_and(|length| length > self.limits.body_bytes) {
                 // Said before the body is sent: nothing of it need be held.
                 self.refuse(at, Refusal::BodyTooLarge, spares);
             }
         }
-        if self.answer_refusal(at, out) {
-            return None;
-        }
-        self.complete(at, out, spares)
+        (!self.answer_refusal(at, out)).then_some(at)
     }
 
     #[inline]
-    fn stdin_end(&mut self, id: RequestId, out: &mut Vec<u8>, spares: &mut Spares) -> Option<Event> {
+    fn stdin_end(&mut self, id: RequestId) -> Option<usize> {
         let at = self.find(id)?;
         self.slots[at].stdin_ended = true;
-        self.complete(at, out, spares)
+        Some(at)
     }
 
     /// Hands the request over, if both its streams have ended.
@@ -420,7 +432,7 @@ impl Connection {
             return None;
         }
         let request = slot.request.as_mut()?;
-        if let Some(length) = content_length(request) {
+        if let Some(length) = slot.content_length {
             let body = request.body().len();
             if body < length {
                 // "An updating application" must not take half a body for a whole one (spec 6.2).
@@ -484,16 +496,23 @@ impl Connection {
     /// Sends the refusal of a request that has one, once its PARAMS have ended. False: it is not refused.
     #[inline]
     fn answer_refusal(&mut self, at: usize, out: &mut Vec<u8>) -> bool {
+        match self.slots[at].phase {
+            Phase::Refused(refusal) => {
+                self.send_refusal(at, refusal, out);
+                true
+            }
+            Phase::Receiving | Phase::Serving => false,
+        }
+    }
+
+    #[cold]
+    fn send_refusal(&mut self, at: usize, refusal: Refusal, out: &mut Vec<u8>) {
         let slot = &self.slots[at];
-        let Phase::Refused(refusal) = slot.phase else {
-            return false;
-        };
         if slot.params_ended {
             self.answered_early |= !slot.stdin_ended;
             refusal.encode(out, slot.id);
             self.remove(at);
         }
-        true
     }
 
     fn release(&mut self, at: usize, spares: &mut Spares) {
@@ -503,6 +522,7 @@ impl Connection {
         }
     }
 
+    #[inline]
     fn remove(&mut self, at: usize) {
         let slot = self.slots.swap_remove(at);
         if !matches!(slot.phase, Phase::Refused(_)) {
@@ -536,16 +556,15 @@ fn excess(more: usize, own_room: usize, own: Refusal, connection_room: usize) ->
     }
 }
 
-/// CONTENT_LENGTH, where it is a number. Front ends leave it out or empty where there is no body.
+/// A CONTENT_LENGTH, where it is a number. Front ends leave it out or empty where there is no body.
 #[inline]
-fn content_length(request: &Request) -> Option<usize> {
-    let digits = request.params().value(b"CONTENT_LENGTH")?;
+fn number(digits: &[u8]) -> Option<usize> {
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0_usize, |length, digit| {
+    digits.iter().try_fold(0_usize, |number, digit| {
         let digit = digit.is_ascii_digit().then(|| usize::from(digit - b'0'))?;
-        Some(length.saturating_mul(10).saturating_add(digit))
+        Some(number.saturating_mul(10).saturating_add(digit))
     })
 }
 

@@ -2,8 +2,8 @@
 
 /// Bounds on what a peer can make one connection hold. Exceeding one costs a request, never the connection.
 ///
-/// They count content. On top of it come an index of 12 bytes for each parameter, and what growing buffers have to
-/// spare: at most 14 bytes of memory for one of PARAMS, and 2 for one of STDIN.
+/// They count content. On top of it comes what growing buffers have to spare: at most 2 bytes of memory for one of
+/// content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of PARAMS content of one request. Beyond: `Status: 431`.

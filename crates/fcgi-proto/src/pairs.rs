@@ -2,18 +2,46 @@
 
 use alloc::vec::Vec;
 
-/// The lengths of a pair's name and value, and the bytes that said so, read from the front of `bytes`.
-/// `None` where the lengths themselves are cut short. Nothing says that the name and the value are there.
+/// The first value under `name` in a complete stream. A pair whose name is of another length is stepped over.
 #[inline]
-pub(crate) fn lengths(bytes: &[u8]) -> Option<(usize, usize, usize)> {
-    // Both in one byte is what nearly every pair looks like.
-    if let [name, value, ..] = *bytes
-        && (name | value) & 0x80 == 0
-    {
-        return Some((usize::from(name), usize::from(value), 2));
+pub(crate) fn find<'a>(mut bytes: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    loop {
+        let (name_length, value_length, used) = lengths(bytes)?;
+        if name_length == name.len() && bytes.get(used..used + name_length)? == name {
+            return bytes.get(used + name_length..)?.get(..value_length);
+        }
+        bytes = bytes.get(used + name_length + value_length..)?;
     }
+}
+
+/// Whether the stream `bytes` breaks off inside a pair.
+#[inline]
+pub(crate) fn is_truncated(mut bytes: &[u8]) -> bool {
+    while let Some((name, value, used)) = lengths(bytes)
+        && let Some(rest) = bytes.get(used + name + value..)
+    {
+        bytes = rest;
+    }
+    !bytes.is_empty()
+}
+
+/// The lengths of a pair's name and value, and the bytes that said so, read from the front of `bytes`. `None` where the
+/// lengths themselves are cut short, or are more together than can be there; nothing says that the pair is.
+#[inline]
+fn lengths(bytes: &[u8]) -> Option<(usize, usize, usize)> {
+    match *bytes {
+        // Both in one byte is what nearly every pair looks like.
+        [name, value, ..] if (name | value) & 0x80 == 0 => Some((usize::from(name), usize::from(value), 2)),
+        _ => long_lengths(bytes),
+    }
+}
+
+#[cold]
+fn long_lengths(bytes: &[u8]) -> Option<(usize, usize, usize)> {
     let (name, used) = length(bytes)?;
     let (value, more) = length(&bytes[used..])?;
+    // Two lengths of 31 bits: no overflow in 64 bits, a check in 32.
+    name.checked_add(value)?.checked_add(used + more)?;
     Some((name, value, used + more))
 }
 

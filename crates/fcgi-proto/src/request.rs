@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::pairs;
+use crate::pairs::{self, Pairs};
 use crate::record::RequestId;
 
 /// A complete request. Owned, sendable to another thread, one pointer wide.
@@ -46,7 +46,7 @@ impl Request {
     /// Bytes of parameters and body held.
     #[inline]
     pub(crate) fn held_bytes(&self) -> usize {
-        self.0.params.bytes.len() + self.0.body.len()
+        self.0.params.len() + self.0.body.len()
     }
 
     #[inline]
@@ -61,76 +61,40 @@ impl Request {
 }
 
 /// Parameters in the order they came, names and values as bytes (spec 3.4: they may be binary).
+///
+/// Kept as they were sent: to walk over the lengths costs a lookup little more than an index would, which in turn would
+/// have to be made for each request, and held.
 #[derive(Debug, Default)]
-pub struct Params {
-    bytes: Vec<u8>,
-    index: Vec<Entry>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    start: u32,
-    name: u32,
-    value: u32,
-}
+pub struct Params(Vec<u8>);
 
 impl Params {
     /// The first value under `name`.
     #[inline]
     pub fn value(&self, name: &[u8]) -> Option<&[u8]> {
-        self.index
-            .iter()
-            .filter(|entry| entry.name as usize == name.len())
-            .map(|entry| self.pair(entry))
-            .find(|(candidate, _)| *candidate == name)
-            .map(|(_, value)| value)
+        pairs::find(&self.0, name)
     }
 
     /// All pairs, in the order they came.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.index.iter().map(|entry| self.pair(entry))
-    }
-
     #[inline]
-    fn pair(&self, entry: &Entry) -> (&[u8], &[u8]) {
-        self.bytes[entry.start as usize..][..entry.name as usize + entry.value as usize]
-            .split_at(entry.name as usize)
+    pub fn iter(&self) -> Pairs<'_> {
+        Pairs::new(&self.0)
     }
 
     /// Appends stream content as it comes. Record borders mean nothing to it (spec 3.3): a pair may straddle them.
     #[inline]
     pub(crate) fn extend(&mut self, content: &[u8]) {
-        self.bytes.extend_from_slice(content);
+        self.0.extend_from_slice(content);
     }
 
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+        self.0.len()
     }
 
-    /// Finds the pairs, once the stream has ended. False where it broke off inside one.
-    pub(crate) fn parse(&mut self) -> bool {
-        // The index counts in 32 bits, whatever the limit.
-        if u32::try_from(self.bytes.len()).is_err() {
-            return false;
-        }
-        let mut at = 0;
-        while at < self.bytes.len() {
-            let Some((name, value, used)) = pairs::lengths(&self.bytes[at..]) else {
-                return false;
-            };
-            let start = at + used;
-            // Two lengths of 31 bits and an offset below the limit: no overflow in 64 bits, a check in 32.
-            let Some(end) = start.checked_add(name).and_then(|end| end.checked_add(value)) else {
-                return false;
-            };
-            if end > self.bytes.len() {
-                return false;
-            }
-            self.index.push(Entry { start: start as u32, name: name as u32, value: value as u32 });
-            at = end;
-        }
-        true
+    /// Whether the stream, which has ended, broke off inside a pair.
+    #[inline]
+    pub(crate) fn is_truncated(&self) -> bool {
+        pairs::is_truncated(&self.0)
     }
 }
 
@@ -171,8 +135,7 @@ impl Spares {
         if self.contents.len() == MAX_SPARES || bytes > MAX_SPARE_BYTES {
             return;
         }
-        content.params.bytes.clear();
-        content.params.index.clear();
+        content.params.0.clear();
         content.body.clear();
         self.bytes = bytes;
         self.contents.push(content);
@@ -182,8 +145,6 @@ impl Spares {
 impl Content {
     #[inline]
     fn capacity(&self) -> usize {
-        self.params.bytes.capacity()
-            + self.params.index.capacity() * size_of::<Entry>()
-            + self.body.capacity()
+        self.params.0.capacity() + self.body.capacity()
     }
 }

@@ -94,7 +94,9 @@ impl<'a> Stdout<'a> {
         let content = self.out.len() - start - HEADER_BYTES;
         let header = Header::new(RecordType::STDOUT, self.id, content as u16);
         self.out[start..start + HEADER_BYTES].copy_from_slice(&header.encode());
-        self.out.extend_from_slice(&[0; 8][..usize::from(header.padding_length)]);
+        // Eight bytes of zeros and a cut are cheaper than a call for a few.
+        self.out.extend_from_slice(&[0; 8]);
+        self.out.truncate(start + HEADER_BYTES + content + usize::from(header.padding_length));
     }
 }
 
