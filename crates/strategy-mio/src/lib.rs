@@ -1,6 +1,6 @@
 //! Readiness loop: one thread, epoll through mio, no call that blocks but the one that waits for all descriptors.
 //!
-//! - **Who accepts:** the loop, one connection a turn, so that the other processes get theirs.
+//! - **Who accepts:** the loop, one connection a turn; one process is woken for it, not all.
 //! - **Who reads:** the loop, whichever connection is readable, into one buffer that all share.
 //! - **Where a request waits:** in an ordered map of timers; nothing of the process waits with it.
 //! - **What bounds it:** `--connections`, the requests in flight and the unsent output of each.
@@ -10,13 +10,14 @@ use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem;
 use std::net::Shutdown;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use fcgi_proto::{Connection, Event, Request, RequestId, Spares};
 use fcgi_worker::{AcceptError, Capacity, Config, Exchange, Handler, Held, Listener, Step, drain};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use rustix::event::epoll;
 use rustix::net::{SocketFlags, accept_with};
 use slab::Slab;
 use socket2::Socket;
@@ -40,7 +41,6 @@ const EXHAUSTED: Duration = Duration::from_millis(10);
 pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
     let mut poll = Poll::new()?;
     listener.socket().set_nonblocking(true)?;
-    poll.registry().register(&mut SourceFd(&listener.socket().as_raw_fd()), LISTENER, Interest::READABLE)?;
     poll.registry().register(&mut SourceFd(&drain::wake().as_raw_fd()), DRAIN, Interest::READABLE)?;
 
     let mut worker = Worker {
@@ -52,7 +52,8 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
         timers: BTreeMap::new(),
         timers_set: 0,
         unfinished: Vec::new(),
-        accepting: false,
+        watching: false,
+        acceptable: false,
         accept_again: None,
         draining: false,
         input: vec![0; 64 << 10],
@@ -61,13 +62,17 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
     };
     let mut events = Events::with_capacity(1024);
     while worker.listener.is_some() || !worker.clients.is_empty() {
+        worker.watch_listener()?;
         match poll.poll(&mut events, worker.timeout()) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             polled => polled?,
         }
         for event in &events {
             match event.token() {
-                LISTENER => worker.accepting = true,
+                LISTENER => {
+                    worker.unwatch_listener()?;
+                    worker.acceptable = true;
+                }
                 DRAIN => worker.drain(),
                 Token(key) => {
                     let Some(client) = worker.clients.get_mut(key) else { continue };
@@ -98,8 +103,10 @@ struct Worker<H: Handler> {
     timers_set: u64,
     /// Connections that had more to do than one turn allows.
     unfinished: Vec<usize>,
-    /// Whether connections may wait: the listener was readable, and has not said WouldBlock since.
-    accepting: bool,
+    /// Whether the poll announces connections that wait: only while there is a place for one.
+    watching: bool,
+    /// It has announced one in this turn.
+    acceptable: bool,
     /// Not before this time: there were no descriptors left.
     accept_again: Option<Instant>,
     draining: bool,
@@ -150,8 +157,7 @@ enum State {
 impl<H: Handler> Worker<H> {
     /// Takes in one connection, and serves what it has sent at once: often that is all there is.
     fn accept(&mut self) -> io::Result<()> {
-        let now_allowed = self.accept_again.is_none_or(|time| time <= Instant::now());
-        if !self.accepting || !now_allowed || self.clients.len() >= self.config.connections {
+        if !(mem::take(&mut self.acceptable) || self.draining) || !self.has_place() {
             return Ok(());
         }
         let Some(listener) = &self.listener else { return Ok(()) };
@@ -167,13 +173,43 @@ impl<H: Handler> Worker<H> {
             Ok(_) => {}
             Err(error) => match AcceptError::from(&error) {
                 AcceptError::Empty if self.draining => return self.stop_listening(),
-                AcceptError::Empty => self.accepting = false,
-                AcceptError::Again => {}
+                AcceptError::Empty | AcceptError::Again => {}
                 AcceptError::Exhausted => self.accept_again = Some(Instant::now() + EXHAUSTED),
                 AcceptError::Fatal => return Err(error),
             },
         }
         Ok(())
+    }
+
+    /// Asks to be told of connections that wait, if there is a place for one. EPOLLEXCLUSIVE is what mio does not offer:
+    /// without it each connection wakes every process (epoll_ctl(2)).
+    fn watch_listener(&mut self) -> io::Result<()> {
+        if self.watching || !self.has_place() {
+            return Ok(());
+        }
+        self.accept_again = None;
+        let Some(listener) = &self.listener else { return Ok(()) };
+        // SAFETY: the registry holds its descriptor open for as long as it is borrowed, which is longer than this call.
+        let poll = unsafe { BorrowedFd::borrow_raw(self.registry.as_raw_fd()) };
+        let data = epoll::EventData::new_u64(LISTENER.0 as u64);
+        epoll::add(poll, listener, data, epoll::EventFlags::IN | epoll::EventFlags::EXCLUSIVE)?;
+        self.watching = true;
+        Ok(())
+    }
+
+    /// After each connection, so that the next is another process's: the kernel wakes whoever has watched for longest.
+    fn unwatch_listener(&mut self) -> io::Result<()> {
+        match &self.listener {
+            Some(listener) if mem::take(&mut self.watching) => {
+                self.registry.deregister(&mut SourceFd(&listener.socket().as_raw_fd()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn has_place(&self) -> bool {
+        self.clients.len() < self.config.connections
+            && self.accept_again.is_none_or(|time| time <= Instant::now())
     }
 
     /// Reads, serves and writes for one connection, as long as its socket lets it.
@@ -374,7 +410,6 @@ impl<H: Handler> Worker<H> {
     /// SIGTERM: connections that wait are still taken, idle ones are let go, the others finish.
     fn drain(&mut self) {
         if !mem::replace(&mut self.draining, true) {
-            self.accepting = true;
             for (key, client) in &mut self.clients {
                 client.readable = true;
                 self.unfinished.push(key);
@@ -383,19 +418,16 @@ impl<H: Handler> Worker<H> {
     }
 
     fn stop_listening(&mut self) -> io::Result<()> {
-        match self.listener.take() {
-            Some(listener) => self.registry.deregister(&mut SourceFd(&listener.socket().as_raw_fd())),
-            None => Ok(()),
-        }
+        // Closing it would not end the poll's interest: other processes hold it too.
+        self.unwatch_listener()?;
+        self.listener = None;
+        Ok(())
     }
 
     /// How long nothing is to be done, unless a descriptor says otherwise.
     fn timeout(&self) -> Option<Duration> {
-        let may_accept = self.accepting && self.listener.is_some();
-        if !self.unfinished.is_empty() {
-            return Some(Duration::ZERO);
-        }
-        if may_accept && self.accept_again.is_none() && self.clients.len() < self.config.connections {
+        let emptying = self.draining && self.listener.is_some() && self.has_place();
+        if !self.unfinished.is_empty() || emptying {
             return Some(Duration::ZERO);
         }
         let timer = self.timers.first_key_value().map(|(timer, _)| timer.0);
