@@ -1,5 +1,6 @@
 //! All strategies side by side: a group per connection mode over the concurrency, and one over the number of
-//! processes, which is the axis of 2007. One chart of each group holds every strategy.
+//! processes, which is the axis of 2007. One chart of each group holds every strategy; with FCGI_LAB_PEERS=1 also the
+//! other implementations that are installed.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -8,10 +9,10 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bench_harness::{Family, Pool, Strategy, builds, check, discover};
+use bench_harness::{Entry, Family, Holds, Pool, builds, check, discover, peers};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, PlottingBackend, SamplingMode};
-use fcgi_load::{Capacity, Generator, Mode, Options, RequestSpec, Until, capacity};
+use fcgi_load::{Generator, Mode, Options, Until};
 
 /// Clients that each have one request in flight.
 const CONCURRENCY: [usize; 3] = [1, 8, 64];
@@ -53,15 +54,15 @@ fn measures() -> bool {
         && !words.iter().any(|word| word == "--list" || word == "--test")
 }
 
-/// The strategies that can be measured, and what became of the others.
+/// What can be measured, and what became of the rest.
 struct Laboratory {
-    strategies: Vec<(Strategy, Capacity)>,
+    entries: Vec<(Entry, Holds)>,
     failures: Vec<String>,
 }
 
-/// What one line of a chart measures.
-struct Entry<'a> {
-    strategy: &'a Strategy,
+/// What one point of a chart measures.
+struct Point<'a> {
+    entry: &'a Entry,
     processes: usize,
     mode: Mode,
     connections: usize,
@@ -71,35 +72,54 @@ struct Entry<'a> {
 impl Laboratory {
     /// Builds every strategy and asks each for every path of the workload: nothing is measured that answers wrongly.
     fn open() -> Self {
-        let mut laboratory = Self { strategies: Vec::new(), failures: Vec::new() };
+        let mut laboratory = Self { entries: Vec::new(), failures: Vec::new() };
         let sources = discover::sources().unwrap_or_else(|error| {
             eprintln!("cannot find the strategies: {error}");
             std::process::exit(1);
         });
         for source in sources {
-            eprint!("{:>20}  building ... ", source.name());
-            match admit(&source) {
-                Ok(admitted) => {
-                    eprintln!("answers correctly");
-                    laboratory.strategies.push(admitted);
-                }
-                Err(problem) => {
-                    eprintln!("left out");
-                    laboratory.fail(format!("{} is not measured: {problem}", source.name()));
-                }
-            }
+            laboratory.admit(source.name(), || Ok(Entry::Strategy(builds::build(&source)?)));
+        }
+        if env::var_os("FCGI_LAB_PEERS").is_some_and(|asked| asked != "0") {
+            laboratory.admit_peers();
         }
         laboratory
+    }
+
+    /// One that is not installed is named, and no failure.
+    fn admit_peers(&mut self) {
+        for source in peers::sources().unwrap_or_default() {
+            match source.build() {
+                Err(why @ peers::PeerError::NotInstalled(_)) => {
+                    eprintln!("{:>20}  skipped: {why}", source.name());
+                }
+                built => self.admit(source.name(), || Ok(Entry::Peer(built?))),
+            }
+        }
+    }
+
+    fn admit(&mut self, name: &str, build: impl FnOnce() -> Result<Entry, Box<dyn std::error::Error>>) {
+        eprint!("{name:>20}  building ... ");
+        match build().and_then(admit) {
+            Ok(admitted) => {
+                eprintln!("answers correctly");
+                self.entries.push(admitted);
+            }
+            Err(problem) => {
+                eprintln!("left out");
+                self.fail(format!("{name} is not measured: {problem}"));
+            }
+        }
     }
 
     fn over_concurrency(&mut self, criterion: &mut Criterion, mode: Mode) {
         let mut group = criterion.benchmark_group(mode.to_string());
         group.sampling_mode(SamplingMode::Flat);
         let mut failures = Vec::new();
-        for (strategy, capacity) in &self.strategies {
+        for (entry, holds) in &self.entries {
             for clients in CONCURRENCY {
-                let (name, entry) = entry(strategy, *capacity, mode, clients);
-                measure(&mut group, BenchmarkId::new(name, clients), &entry, &mut failures);
+                let (name, point) = point(entry, *holds, mode, clients);
+                measure(&mut group, BenchmarkId::new(name, clients), &point, &mut failures);
             }
         }
         group.finish();
@@ -111,16 +131,11 @@ impl Laboratory {
         let mut group = criterion.benchmark_group("processes");
         group.sampling_mode(SamplingMode::Flat);
         let mut failures = Vec::new();
-        for (strategy, _) in &self.strategies {
+        for (entry, _) in &self.entries {
             for processes in PROCESSES_OF_2007 {
-                let entry = Entry {
-                    strategy,
-                    processes,
-                    mode: Mode::Close,
-                    connections: CLIENTS_OF_2007,
-                    streams: 1,
-                };
-                measure(&mut group, BenchmarkId::new(strategy.name(), processes), &entry, &mut failures);
+                let point =
+                    Point { entry, processes, mode: Mode::Close, connections: CLIENTS_OF_2007, streams: 1 };
+                measure(&mut group, BenchmarkId::new(entry.name(), processes), &point, &mut failures);
             }
         }
         group.finish();
@@ -146,50 +161,52 @@ impl Laboratory {
     }
 }
 
-fn admit(source: &discover::Source) -> Result<(Strategy, Capacity), Box<dyn std::error::Error>> {
-    let strategy = builds::build(source)?;
-    let pool = Pool::launch(&strategy, Family::Unix, &["--processes", &PROCESSES.to_string()])?;
-    check(pool.address())?;
-    let capacity = capacity(pool.address(), PATIENCE)?;
-    pool.drain()?;
-    Ok((strategy, capacity))
+/// Nothing is measured that answers wrongly: of ours every path is asked for, of others' the one that is measured.
+fn admit(entry: Entry) -> Result<(Entry, Holds), Box<dyn std::error::Error>> {
+    let pool = entry.launch(Family::Unix, PROCESSES)?;
+    if matches!(entry, Entry::Strategy(_)) {
+        check(pool.address())?;
+    }
+    let holds = entry.holds(&pool)?;
+    entry.end(pool)?;
+    Ok((entry, holds))
 }
 
 /// What `clients` clients mean for a strategy. A front end offers a server no more kept connections than it can hold
 /// (FCGI_MAX_CONNS), and several requests on one only where it takes them (FCGI_MPXS_CONNS); its clients then wait
 /// for each other. A strategy that does not multiplex stands in that group as what such a front end makes of it.
-fn entry(strategy: &Strategy, capacity: Capacity, mode: Mode, clients: usize) -> (String, Entry<'_>) {
-    let most = capacity.connections.map_or(usize::MAX, |most| most as usize);
-    let of =
-        |mode, connections, streams| Entry { strategy, processes: PROCESSES, mode, connections, streams };
-    let name = strategy.name().to_owned();
+fn point(entry: &Entry, holds: Holds, mode: Mode, clients: usize) -> (String, Point<'_>) {
+    let of = |mode, connections, streams| Point { entry, processes: PROCESSES, mode, connections, streams };
+    let name = entry.name().to_owned();
     match mode {
         Mode::Close => (name, of(mode, clients, 1)),
-        Mode::Keep => (name, of(mode, clients.min(most), 1)),
-        Mode::Multiplex if capacity.multiplexes == Some(true) => {
+        Mode::Keep => (name, of(mode, clients.min(holds.connections), 1)),
+        Mode::Multiplex if holds.multiplexes => {
             // One connection for each process, so that none is left out.
             let connections = PROCESSES.min(clients);
             (name, of(mode, connections, clients / connections))
         }
-        Mode::Multiplex => (format!("{name} (kept, no multiplexing)"), of(Mode::Keep, clients.min(most), 1)),
+        Mode::Multiplex => {
+            (format!("{name} (kept, no multiplexing)"), of(Mode::Keep, clients.min(holds.connections), 1))
+        }
     }
 }
 
-/// Measures one entry on a pool of its own; a failure is noted, and the others go on.
+/// Measures one point on a pool of its own; a failure is noted, and the others go on.
 fn measure(
     group: &mut BenchmarkGroup<'_, WallTime>,
     id: BenchmarkId,
-    entry: &Entry<'_>,
+    point: &Point<'_>,
     failures: &mut Vec<String>,
 ) {
     // Started when the filter lets the benchmark run, and kept over its samples: Criterion calls the closure for each.
     let mut bench: Option<(Pool, Generator)> = None;
-    let name = entry.strategy.name().to_owned();
+    let name = point.entry.name().to_owned();
     let quiet = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
     let measured = panic::catch_unwind(AssertUnwindSafe(|| {
-        group.bench_with_input(id, entry, |bencher, entry| {
-            let (_, generator) = bench.get_or_insert_with(|| start(entry));
+        group.bench_with_input(id, point, |bencher, point| {
+            let (_, generator) = bench.get_or_insert_with(|| start(point));
             bencher.iter_custom(|requests| {
                 let report =
                     generator.run(Until::Requests(requests)).unwrap_or_else(|error| panic!("{error}"));
@@ -207,16 +224,15 @@ fn measure(
     }
 }
 
-fn start(entry: &Entry<'_>) -> (Pool, Generator) {
-    let arguments = ["--processes", &entry.processes.to_string()];
-    let pool =
-        Pool::launch(entry.strategy, Family::Unix, &arguments).unwrap_or_else(|error| panic!("{error}"));
+fn start(point: &Point<'_>) -> (Pool, Generator) {
+    let launched = point.entry.launch(Family::Unix, point.processes);
+    let pool = launched.unwrap_or_else(|error| panic!("{error}"));
     let options = Options {
-        mode: entry.mode,
-        connections: entry.connections,
-        streams: entry.streams,
+        mode: point.mode,
+        connections: point.connections,
+        streams: point.streams,
         timeout: PATIENCE,
-        ..Options::new(pool.address().clone(), RequestSpec::get("/hello").expect_body("Hello, world\n"))
+        ..Options::new(pool.address().clone(), point.entry.hello())
     };
     let generator = Generator::new(options).unwrap_or_else(|error| panic!("{error}"));
     (pool, generator)

@@ -51,6 +51,19 @@ pub fn sources() -> Result<Vec<Source>, DiscoverError> {
     Ok(sources)
 }
 
+/// Cargo's target folder.
+pub(crate) fn target_folder() -> Result<PathBuf, DiscoverError> {
+    let metadata =
+        MetadataCommand::new().manifest_path(harness_folder().join("Cargo.toml")).no_deps().exec()?;
+    Ok(metadata.target_directory.into_std_path_buf())
+}
+
+/// The folder `data` of the workspace.
+pub fn data_folder() -> PathBuf {
+    let harness = harness_folder();
+    harness.parent().unwrap_or(&harness).join("data")
+}
+
 /// This package's folder: as Cargo says it now, or as it was when this was compiled.
 pub fn harness_folder() -> PathBuf {
     env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into()).into()

@@ -1,4 +1,5 @@
-//! Pools of worker processes, as the harness uses them: started, found answering, drained, gone.
+//! Pools of worker processes, as the harness uses them: started, found answering, drained, gone. Strategies and other
+//! implementations alike.
 
 use std::env;
 use std::fmt;
@@ -15,9 +16,11 @@ use std::time::{Duration, Instant};
 
 use fcgi_load::Address;
 use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::builds::Strategy;
+use crate::peers::Peer;
 use crate::ports::ReservedPort;
 use crate::process::Process;
 
@@ -25,9 +28,12 @@ use crate::process::Process;
 const START_LIMIT: Duration = Duration::from_secs(10);
 /// How long a drain may take: longer than the grace that workers have by default.
 const DRAIN_LIMIT: Duration = Duration::from_secs(15);
+/// How long a pool that need not drain may take to end.
+const STOP_LIMIT: Duration = Duration::from_millis(500);
 
 /// The kind of socket between web server and worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Family {
     /// A unix socket in the file system.
     Unix,
@@ -53,28 +59,28 @@ impl fmt::Display for Family {
 #[derive(Debug, Error)]
 pub enum LaunchError {
     /// It could not even be started.
-    #[error("{strategy} cannot be started: {error}")]
+    #[error("{name} cannot be started: {error}")]
     Start {
-        /// The strategy's name.
-        strategy: String,
+        /// The entry's name.
+        name: String,
         /// What prevents it.
         error: io::Error,
     },
     /// It has ended.
-    #[error("{strategy} ended with {status} before it answered: {stderr}")]
+    #[error("{name} ended with {status} before it answered: {stderr}")]
     Ended {
-        /// The strategy's name.
-        strategy: String,
+        /// The entry's name.
+        name: String,
         /// How it ended.
         status: ExitStatus,
         /// What it said.
         stderr: String,
     },
     /// It runs, and nobody can connect.
-    #[error("{strategy} does not answer on {address} within {START_LIMIT:?}: {stderr}")]
+    #[error("{name} does not answer on {address} within {START_LIMIT:?}: {stderr}")]
     Silent {
-        /// The strategy's name.
-        strategy: String,
+        /// The entry's name.
+        name: String,
         /// Where it should answer.
         address: Address,
         /// What it said.
@@ -82,10 +88,11 @@ pub enum LaunchError {
     },
 }
 
-/// Worker processes of one strategy on one listener of their own.
+/// Worker processes of one strategy or peer on one listener of their own.
 #[derive(Debug)]
 pub struct Pool {
-    process: Process,
+    /// What was started: one process, but for a peer that leaves it to its spawner to start several.
+    processes: Vec<Process>,
     address: Address,
     /// Whether the process is a supervisor, with workers as its children.
     supervised: bool,
@@ -107,43 +114,58 @@ impl Pool {
         args: &[&str],
         env: &[(&str, &str)],
     ) -> Result<Self, LaunchError> {
-        let place = Place::new(family).map_err(|error| not_started(strategy, error))?;
+        let not_started = |error| LaunchError::start(strategy.name(), error);
+        let place = Place::new(family).map_err(not_started)?;
         let mut command = Command::new(strategy.binary());
         command.arg("--listen").arg(place.address().to_string()).args(args).stdin(Stdio::null());
         command.envs(env.iter().copied());
-        Self::start(strategy, command, place, true)
+        let process = Process::spawn(command).map_err(not_started)?;
+        Self::started(strategy.name(), vec![process], place, true)
     }
 
     /// Starts one the way FastCGI spawners do: the listening socket is its fd 0.
     pub fn launch_on_fd0(strategy: &Strategy, family: Family, args: &[&str]) -> Result<Self, LaunchError> {
-        let place = Place::new(family).map_err(|error| not_started(strategy, error))?;
-        let listener = place.listen().map_err(|error| not_started(strategy, error))?;
+        let not_started = |error| LaunchError::start(strategy.name(), error);
+        let place = Place::new(family).map_err(not_started)?;
+        let listener = place.listen().map_err(not_started)?;
         let mut command = Command::new(strategy.binary());
         command.args(args).stdin(listener);
+        let process = Process::spawn(command).map_err(not_started)?;
         // Only a pool has a supervisor on fd 0.
-        Self::start(strategy, command, place, args.contains(&"--processes"))
+        Self::started(strategy.name(), vec![process], place, args.contains(&"--processes"))
     }
 
-    fn start(
-        strategy: &Strategy,
-        command: Command,
+    /// Starts so many processes of another implementation, all with one listening socket as their fd 0.
+    pub fn launch_peer(peer: &Peer, family: Family, processes: usize) -> Result<Self, LaunchError> {
+        let not_started = |error| LaunchError::start(peer.name(), error);
+        let place = Place::new(family).map_err(not_started)?;
+        let listener = place.listen().map_err(not_started)?;
+        let spawn = || Process::spawn(peer.command(listener.try_clone()?, processes));
+        let count = if peer.forks() { 1 } else { processes };
+        let started = (0..count).map(|_| spawn()).collect::<io::Result<_>>().map_err(not_started)?;
+        Self::started(peer.name(), started, place, peer.forks())
+    }
+
+    /// Waits until somebody can connect.
+    fn started(
+        name: &str,
+        processes: Vec<Process>,
         place: Place,
         supervised: bool,
     ) -> Result<Self, LaunchError> {
-        let process = Process::spawn(command).map_err(|error| not_started(strategy, error))?;
-        let mut pool = Self { process, address: place.address(), supervised, _place: place };
+        let mut pool = Self { processes, address: place.address(), supervised, _place: place };
         let deadline = Instant::now() + START_LIMIT;
-        let strategy = || strategy.name().to_owned();
+        let name = || name.to_owned();
         loop {
-            if let Ok(Some(status)) = pool.process.exited() {
-                return Err(LaunchError::Ended { strategy: strategy(), status, stderr: pool.stderr() });
+            if let Some(status) = pool.exited() {
+                return Err(LaunchError::Ended { name: name(), status, stderr: pool.stderr() });
             }
             if takes_connections(&pool.address) {
                 return Ok(pool);
             }
             if Instant::now() >= deadline {
                 let (address, stderr) = (pool.address.clone(), pool.stderr());
-                return Err(LaunchError::Silent { strategy: strategy(), address, stderr });
+                return Err(LaunchError::Silent { name: name(), address, stderr });
             }
             thread::sleep(Duration::from_millis(1));
         }
@@ -156,22 +178,32 @@ impl Pool {
 
     /// The process that was started: the supervisor, or on fd 0 the worker.
     pub fn pid(&self) -> u32 {
-        self.process.pid()
+        self.processes[0].pid()
     }
 
     /// The worker processes.
     pub fn worker_pids(&self) -> Vec<u32> {
-        if self.supervised { self.process.children() } else { vec![self.pid()] }
+        if self.supervised { self.processes[0].children() } else { self.started_pids() }
+    }
+
+    /// All processes that were started: those of the workers, or of what starts them.
+    pub fn started_pids(&self) -> Vec<u32> {
+        self.processes.iter().map(Process::pid).collect()
     }
 
     /// What it has written to stderr.
     pub fn stderr(&self) -> String {
-        self.process.stderr()
+        self.processes.iter().map(Process::stderr).collect()
     }
 
-    /// Sends a signal to the process that was started.
+    /// How the first of its processes to end has ended, if one has.
+    pub fn exited(&mut self) -> Option<ExitStatus> {
+        self.processes.iter_mut().find_map(|process| process.exited().ok().flatten())
+    }
+
+    /// Sends a signal to what was started.
     pub fn signal(&mut self, signal: Signal) -> io::Result<()> {
-        self.process.signal(signal)
+        self.processes.iter_mut().try_for_each(|process| process.signal(signal))
     }
 
     /// Asks it to finish, and waits until it has. `Err` where it ends otherwise than with exit status 0, or not at all:
@@ -183,18 +215,35 @@ impl Pool {
 
     /// Waits for its end, as [`Self::drain`] does.
     pub fn wait(mut self) -> io::Result<()> {
-        match self.process.wait(DRAIN_LIMIT) {
-            Ok(status) if status.success() => Ok(()),
-            Ok(status) => {
-                Err(io::Error::other(format!("the pool ended with {status} and said: {}", self.stderr())))
+        for at in 0..self.processes.len() {
+            match self.processes[at].wait(DRAIN_LIMIT) {
+                Ok(status) if status.success() => {}
+                Ok(status) => {
+                    let words = format!("the pool ended with {status} and said: {}", self.stderr());
+                    return Err(io::Error::other(words));
+                }
+                Err(error) => {
+                    return Err(io::Error::new(error.kind(), format!("{error}; it said: {}", self.stderr())));
+                }
             }
-            Err(error) => Err(io::Error::new(error.kind(), format!("{error}; it said: {}", self.stderr()))),
+        }
+        Ok(())
+    }
+
+    /// Asks it to finish, gives it a moment, and kills what then still runs. For what need not drain as workers do.
+    pub fn stop(mut self) {
+        let _ = self.signal(Signal::TERM);
+        let deadline = Instant::now() + STOP_LIMIT;
+        for process in &mut self.processes {
+            let _ = process.wait(deadline.saturating_duration_since(Instant::now()));
         }
     }
 }
 
-fn not_started(strategy: &Strategy, error: io::Error) -> LaunchError {
-    LaunchError::Start { strategy: strategy.name().to_owned(), error }
+impl LaunchError {
+    fn start(name: &str, error: io::Error) -> Self {
+        Self::Start { name: name.to_owned(), error }
+    }
 }
 
 fn takes_connections(address: &Address) -> bool {

@@ -16,9 +16,7 @@ mod gate;
 mod ledger;
 mod load;
 mod outcome;
-mod rng;
 mod server;
-mod usage;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -30,19 +28,20 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+pub use crate::usage::Usage;
 pub use ledger::{Counts, Incident, Kind};
 pub use outcome::{Kill, Outcome, Restart, Sample};
-pub use usage::Usage;
 
 use crate::builds::Strategy;
 use crate::check::{CheckError, check};
 use crate::launch::Family;
 use crate::process;
+use crate::rng::Rng;
+use crate::usage;
 use faults::Fault;
 use gate::Gate;
 use ledger::Ledger;
 use load::Load;
-use rng::Rng;
 use server::Server;
 
 /// What to do to a strategy.

@@ -10,9 +10,9 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::exchange::{Ending, endings, is_closing};
 use super::gate::Gate;
 use super::ledger::{Counts, Incident, Kind, Ledger};
-use super::rng::Rng;
 use super::server::REQUESTS;
 use crate::client::{self, Reply, Request, kind};
+use crate::rng::Rng;
 use crate::workload::pattern;
 
 /// Between two faults of a kind.

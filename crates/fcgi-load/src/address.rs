@@ -67,7 +67,7 @@ impl fmt::Display for Address {
 }
 
 /// How connections are used: the three ways the specification leaves a web server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// `FCGI_KEEP_CONN` is 0: a new connection for every request.

@@ -1,6 +1,9 @@
 //! `fcgi-lab`: what can be done with all strategies at once.
 
+mod compare;
+mod entries;
 mod soak;
+mod stop;
 
 use std::process::ExitCode;
 
@@ -16,11 +19,13 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Compare(compare::Args),
     Soak(soak::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Args::parse().command {
+        Command::Compare(args) => compare::run(&args),
         Command::Soak(args) => soak::run(&args),
     };
     done.unwrap_or_else(|error| {

@@ -6,19 +6,17 @@ mod table;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bench_harness::soak::{Outcome, Plan, SoakError};
-use bench_harness::{Family, Strategy, builds, discover, soak};
-use clap::ValueEnum;
+use bench_harness::{Strategy, builds, discover, soak};
 
+use crate::entries::Socket;
+use crate::stop;
 use progress::Lines;
-
-const EXIT_INTERRUPTED: u8 = 130;
 
 /// Keep strategies under load while workers are killed, connections break and peers stall, and count what is lost.
 ///
@@ -51,22 +49,10 @@ pub(crate) struct Args {
     json: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Socket {
-    Unix,
-    Tcp,
-}
-
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let stop = Arc::new(AtomicBool::new(false));
-    // A second signal ends the process at once; the kernel then ends the pools.
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        let code = EXIT_INTERRUPTED.into();
-        signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&stop))?;
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
+    let stop = stop::on_signals()?;
     let strategies = strategies(&args.strategies)?;
-    let seed = args.seed.unwrap_or_else(time);
+    let seed = args.seed.unwrap_or_else(stop::time);
     let plan = Plan { duration: Duration::from_secs(args.seconds), family: args.family.into(), seed };
     println!("seed {seed}, {} s for each strategy, {} sockets", args.seconds, plan.family);
 
@@ -79,8 +65,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     lines.finish();
     if stop.load(Ordering::Relaxed) {
-        eprintln!("interrupted");
-        return Ok(ExitCode::from(EXIT_INTERRUPTED));
+        return Ok(stop::interrupted());
     }
     let mut outcomes = Vec::new();
     for (strategy, soaked) in strategies.iter().zip(soaked) {
@@ -128,19 +113,6 @@ fn report(outcomes: &[Outcome], args: &Args) -> anyhow::Result<()> {
         // `fcgi-lab soak | head` is no failure.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => other.context("cannot write the table"),
-    }
-}
-
-fn time() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
-}
-
-impl From<Socket> for Family {
-    fn from(socket: Socket) -> Self {
-        match socket {
-            Socket::Unix => Self::Unix,
-            Socket::Tcp => Self::Tcp,
-        }
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Usage {
 }
 
 /// Of a process that runs.
-pub(super) fn of(pid: u32) -> io::Result<Usage> {
+pub(crate) fn of(pid: u32) -> io::Result<Usage> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let memory = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     Ok(Usage {

@@ -1,0 +1,226 @@
+//! `fcgi-lab compare`: everything against everything, interleaved.
+
+mod progress;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Context;
+use bench_harness::discover;
+use bench_harness::experiment::{self, Plan, Record, Regime};
+use clap::ValueEnum;
+use fcgi_load::Mode;
+
+use crate::entries::{self, Socket};
+use crate::stop;
+use progress::Line;
+
+/// Measure strategies and other implementations in interleaved rounds, and say which of them differ.
+///
+/// In each round every entry runs once in each mode, in an order shuffled anew, on a fresh pool. Every reply is
+/// checked. The raw data are written after each round; the report is made of them (see `fcgi-lab report`).
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Entries to compare [default: all strategies, and the other implementations that are installed]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    entries: Vec<String>,
+
+    /// The entry that the others are compared to, and that runs twice [default: the first that multiplexes]
+    #[arg(long, value_name = "NAME")]
+    reference: Option<String>,
+
+    /// How often each entry runs in each mode
+    #[arg(long, value_name = "N", default_value_t = 11, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: u16,
+
+    /// Milliseconds that a trial is timed
+    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(10..))]
+    trial_ms: u64,
+
+    /// Milliseconds that it runs before that
+    #[arg(long, value_name = "MS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    warm_up_ms: u64,
+
+    /// Who runs on which cores: workers on one and the generator on another, or everybody on all
+    #[arg(long, value_enum, default_value = "isolated")]
+    regime: Cores,
+
+    /// The kind of socket
+    #[arg(long, value_enum, default_value = "unix")]
+    family: Socket,
+
+    /// Worker processes; several numbers make a series
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1", value_parser = positive)]
+    processes: Vec<usize>,
+
+    /// Requests in flight, over all connections
+    #[arg(long, value_name = "N", default_value = "16", value_parser = positive)]
+    clients: usize,
+
+    /// Of them on one connection, in multiplex mode
+    #[arg(long, value_name = "N", default_value = "8", value_parser = positive)]
+    streams: usize,
+
+    /// How connections are used
+    #[arg(long, value_name = "MODE", value_delimiter = ',', default_values_t = MODES)]
+    modes: Vec<Mode>,
+
+    /// Requests per second that all are offered, an open loop, instead of one as fast as each can
+    #[arg(long, value_name = "N", value_parser = rate)]
+    rate: Option<f64>,
+
+    /// Do not count system calls after the timed rounds
+    #[arg(long)]
+    no_system_calls: bool,
+
+    /// What all shuffles are made from [default: the time]
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+
+    /// Where the raw data go [default: data/results/DATE-HOST-REGIME.json]
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+const MODES: [Mode; 3] = [Mode::Close, Mode::Keep, Mode::Multiplex];
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Cores {
+    Isolated,
+    Shared,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let stop = stop::on_signals()?;
+    let plan = plan(args);
+    println!("seed {}", plan.seed);
+    let (entries, skipped) = entries::build(&args.entries)?;
+    for skipped in &skipped {
+        println!("{} takes no part: {}", skipped.name, skipped.reason);
+    }
+
+    let line = Line::start();
+    let output = args.output.clone();
+    let mut written: anyhow::Result<()> = Ok(());
+    let record = experiment::run(
+        plan,
+        &entries,
+        skipped,
+        args.reference.as_deref(),
+        !args.no_system_calls,
+        &stop,
+        &mut |seen| {
+            if let experiment::Seen::Round(record) = seen {
+                // A run that ends here or there has kept what it found.
+                written = write(record, output.as_deref()).map(drop);
+            }
+            line.show(&seen);
+        },
+    );
+    line.finish();
+    let record = record?;
+    written?;
+    for skipped in &record.skipped {
+        println!("{} takes no part: {}", skipped.name, skipped.reason);
+    }
+    if record.trials.is_empty() {
+        return Ok(stop::interrupted());
+    }
+    let file = write(&record, args.output.as_deref())?;
+    println!("{}", file.display());
+    Ok(if stop.load(Ordering::Relaxed) { stop::interrupted() } else { ExitCode::SUCCESS })
+}
+
+fn plan(args: &Args) -> Plan {
+    Plan {
+        seed: args.seed.unwrap_or_else(stop::time),
+        rounds: args.rounds.into(),
+        trial: Duration::from_millis(args.trial_ms),
+        warm_up: Duration::from_millis(args.warm_up_ms),
+        regime: match args.regime {
+            Cores::Isolated => Regime::Isolated,
+            Cores::Shared => Regime::Shared,
+        },
+        family: args.family.into(),
+        processes: args.processes.clone(),
+        clients: args.clients,
+        streams: args.streams,
+        modes: args.modes.clone(),
+        rate: args.rate,
+    }
+}
+
+/// Writes the raw data, whole or not at all.
+fn write(record: &Record, output: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let file = output.map_or_else(|| default_output(record), Path::to_owned);
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    let unfinished = file.with_extension("json.unfinished");
+    let json = serde_json::to_string_pretty(record)? + "\n";
+    fs::write(&unfinished, json).with_context(|| unfinished.display().to_string())?;
+    fs::rename(&unfinished, &file).with_context(|| file.display().to_string())?;
+    Ok(file)
+}
+
+fn default_output(record: &Record) -> PathBuf {
+    // 2007-12-31T23:59:59Z
+    let date: String = record.date.chars().take(16).filter(|c| *c != ':').collect();
+    let name = format!("{date}-{}-{}.json", record.machine.host, record.plan.regime);
+    discover::data_folder().join("results").join(name)
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|number| (1..=10_000).contains(number))
+        .ok_or_else(|| "a number from 1 to 10000".into())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| *rate > 0.0 && rate.is_finite());
+    rate.ok_or_else(|| "a positive number of requests per second".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Alone {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parse(words: &[&str]) -> Result<Args, clap::Error> {
+        use clap::Parser;
+
+        let words = std::iter::once("compare").chain(words.iter().copied());
+        Alone::try_parse_from(words).map(|alone| alone.args)
+    }
+
+    #[test]
+    fn eleven_rounds_of_all_modes_in_isolation_are_the_default() {
+        let plan = plan(&parse(&[]).unwrap());
+        assert_eq!((plan.rounds, plan.regime, plan.processes), (11, Regime::Isolated, vec![1]));
+        assert_eq!(plan.modes, MODES);
+    }
+
+    #[test]
+    fn lists_are_separated_by_commas() {
+        let args = parse(&["--processes", "1,2,13", "--modes", "close,keep", "--entries", "a,b"]).unwrap();
+        assert_eq!(args.processes, [1, 2, 13]);
+        assert_eq!(args.modes, [Mode::Close, Mode::Keep]);
+        assert_eq!(args.entries, ["a", "b"]);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for words in [["--rounds", "0"], ["--processes", "0"], ["--rate", "-1"], ["--modes", "shut"]] {
+            assert!(parse(&words).is_err(), "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! A line on a terminal.
+
+use bench_harness::experiment::Seen;
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// The line. Away from a terminal it is not drawn. It is drawn between trials only, so that it takes no time of one.
+pub(crate) struct Line(ProgressBar);
+
+impl Line {
+    pub(crate) fn start() -> Self {
+        let style =
+            ProgressStyle::with_template("{elapsed:>5} {bar:30} {pos}/{len} {wide_msg} {eta:>5} left")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+        Self(ProgressBar::new(0).with_style(style))
+    }
+
+    pub(crate) fn show(&self, seen: &Seen<'_>) {
+        match seen {
+            Seen::Admission(entry) => self.0.set_message(format!("{entry}: being verified")),
+            Seen::Trial { done, of, entry, mode } => {
+                self.0.set_length(*of as u64);
+                self.0.set_position(*done as u64);
+                self.0.set_message(format!("{entry}, {mode}"));
+            }
+            Seen::Void(trial) => {
+                let why = trial.void.as_deref().unwrap_or_default();
+                self.0.println(format!("{}, {}, void: {why}", trial.entry, trial.mode));
+            }
+            Seen::Round(record) => self.0.set_position(record.trials.len() as u64),
+            Seen::SystemCalls(entry, mode) => {
+                self.0.set_message(format!("{entry}, {mode}: system calls being counted"));
+            }
+        }
+        self.0.tick();
+    }
+
+    pub(crate) fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}

@@ -1,0 +1,137 @@
+//! Whatever can stand in a comparison: a strategy, the floor, somebody else's implementation.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use fcgi_load::RequestSpec;
+use fcgi_verify::{Options, Target};
+use serde::{Deserialize, Serialize};
+
+use crate::builds::Strategy;
+use crate::discover::data_folder;
+use crate::launch::{Family, LaunchError, Pool};
+use crate::peers::Peer;
+
+/// What an entry is, which says what may be asked of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// One of ours: it answers the whole workload.
+    Strategy,
+    /// It does no protocol work: it shows how fast anything could be here.
+    Floor,
+    /// Somebody else's: it answers `/hello` and `/echo`.
+    Peer,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Strategy => "strategy",
+            Self::Floor => "floor",
+            Self::Peer => "peer",
+        })
+    }
+}
+
+/// How long a server may take to say what it holds.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a pool holds at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holds {
+    /// Connections kept.
+    pub connections: usize,
+    /// Whether it takes several requests on one of them.
+    pub multiplexes: bool,
+}
+
+/// An entry that is built.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// One of ours, or the floor.
+    Strategy(Strategy),
+    /// Somebody else's.
+    Peer(Peer),
+}
+
+impl Entry {
+    /// What tests and charts call it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Strategy(strategy) => strategy.name(),
+            Self::Peer(peer) => peer.name(),
+        }
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Strategy(_) => Kind::Strategy,
+            Self::Peer(_) => Kind::Peer,
+        }
+    }
+
+    /// Its version: of an implementation that is not ours.
+    pub fn version(&self) -> Option<&str> {
+        match self {
+            Self::Strategy(_) => None,
+            Self::Peer(peer) => Some(peer.version()),
+        }
+    }
+
+    /// Starts a pool of so many processes on a fresh listener.
+    pub fn launch(&self, family: Family, processes: usize) -> Result<Pool, LaunchError> {
+        match self {
+            Self::Strategy(strategy) => {
+                Pool::launch(strategy, family, &["--processes", &processes.to_string()])
+            }
+            Self::Peer(peer) => Pool::launch_peer(peer, family, processes),
+        }
+    }
+    /// The request that everybody is measured by, and what must come back. Somebody else's implementation adds headers
+    /// of its own to the body; php-fpm leaves out the end of FCGI_STDOUT, and web servers put up with it.
+    pub fn hello(&self) -> RequestSpec {
+        let mut request =
+            RequestSpec::get("/hello").param("SCRIPT_FILENAME", php_script()).expect_body("Hello, world\n");
+        request.expect.stdout_end = self.kind() != Kind::Peer;
+        request
+    }
+
+    /// What a pool of it holds: as it says itself by FCGI_GET_VALUES (4.1); of somebody else's, as it turns out.
+    pub fn holds(&self, pool: &Pool) -> io::Result<Holds> {
+        let said = fcgi_load::capacity(pool.address(), PATIENCE)?;
+        // One that takes one request in all cannot take two on a connection, whatever it says of connections.
+        let multiplexes = said.multiplexes == Some(true) && said.requests != Some(1);
+        let connections = match (self.kind(), said.connections) {
+            (Kind::Strategy | Kind::Floor, Some(connections)) => connections as usize,
+            _ => probe(pool)?.connections,
+        };
+        Ok(Holds { connections, multiplexes })
+    }
+
+    /// Ends a pool of it: one of ours has to drain, whatever else is to end somehow.
+    pub fn end(&self, pool: Pool) -> io::Result<()> {
+        match self.kind() {
+            Kind::Strategy | Kind::Floor => pool.drain(),
+            Kind::Peer => {
+                pool.stop();
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A pool as fcgi-verify sees it.
+pub(crate) fn probe(pool: &Pool) -> io::Result<Target> {
+    let params = vec![("SCRIPT_FILENAME".to_owned(), php_script())];
+    let options = Options { timeout: PATIENCE, params, ..Options::default() };
+    let address = pool.address().to_string().parse().map_err(io::Error::other)?;
+    Target::probe(address, options)
+}
+
+/// What php-fpm has to be told, and everybody is: the script.
+fn php_script() -> String {
+    data_folder().join("peers/php-fpm/answer.php").display().to_string()
+}

@@ -1,0 +1,47 @@
+//! Who takes part: what fcgi-verify says of an entry before it is timed, and what it can hold.
+
+use anyhow::{Context, bail};
+use fcgi_verify::{Outcome, cases, run_case};
+
+use super::record::{Participant, Verified};
+use crate::entry::{Entry, Holds, Kind, probe};
+use crate::launch::{Family, Pool};
+
+/// Processes that it is verified with: a model of one connection per process then holds several.
+const PROCESSES: usize = 4;
+
+/// Verifies an entry and asks what it holds. A strategy that fails a binding case is not admitted; the floor and
+/// other people's implementations are, and their failures are told with their figures.
+pub(super) fn admit(entry: &Entry, family: Family) -> anyhow::Result<Participant> {
+    let pool = entry.launch(family, PROCESSES)?;
+    let verified = verify(&pool).with_context(|| "fcgi-verify")?;
+    entry.end(pool)?;
+    if entry.kind() == Kind::Strategy && !verified.failed.is_empty() {
+        bail!("fcgi-verify: it fails {}", verified.failed.join(", "));
+    }
+    let pool = entry.launch(family, 1)?;
+    let Holds { connections, multiplexes } = entry.holds(&pool)?;
+    entry.end(pool)?;
+    Ok(Participant {
+        name: entry.name().to_owned(),
+        kind: entry.kind(),
+        version: entry.version().map(str::to_owned),
+        connections,
+        multiplexes,
+        verified,
+    })
+}
+
+fn verify(pool: &Pool) -> anyhow::Result<Verified> {
+    let target = probe(pool)?;
+    let mut verified = Verified::default();
+    for case in cases().iter().filter(|case| case.quick) {
+        match run_case(&target, case).outcome {
+            Outcome::Passed | Outcome::Reported(_) => verified.passed += 1,
+            Outcome::NotApplicable(_) => verified.not_applicable += 1,
+            Outcome::Failed(_) if case.level.is_binding() => verified.failed.push(case.path()),
+            Outcome::Failed(_) => {}
+        }
+    }
+    Ok(verified)
+}

@@ -1,0 +1,244 @@
+//! The raw data of an experiment: what was planned, on which machine, and every trial. Reports are made of it alone.
+
+use std::time::Duration;
+
+use fcgi_load::Mode;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::regime::Regime;
+use crate::entry::Kind;
+use crate::launch::Family;
+
+/// The version of this format.
+pub const FORMAT: u32 = 1;
+
+/// An experiment, whole or interrupted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// When it began, in UTC.
+    pub date: String,
+    /// Where.
+    pub machine: Machine,
+    /// Of what.
+    pub versions: Versions,
+    /// How.
+    pub plan: Plan,
+    /// The entry that all others are compared to; its twin is called [`twin_of`] it.
+    pub reference: String,
+    /// Who took part.
+    pub entries: Vec<Participant>,
+    /// Who did not, and why.
+    pub skipped: Vec<Skipped>,
+    /// Every trial, in the order in which they were made.
+    pub trials: Vec<Trial>,
+    /// System calls, counted in a pass of their own.
+    pub system_calls: Vec<SystemCalls>,
+}
+
+/// The name under which an entry runs a second time.
+pub fn twin_of(name: &str) -> String {
+    format!("{name} (twin)")
+}
+
+/// The machine that an experiment ran on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Its name.
+    pub host: String,
+    /// The kernel's release and architecture.
+    pub kernel: String,
+    /// The processor's model.
+    pub cpu: String,
+    /// The processors that the experiment could use.
+    pub cores: usize,
+    /// Memory in KiB.
+    pub memory_kib: u64,
+    /// The load average when it began: how quiet the machine was.
+    pub load_average: String,
+}
+
+/// What was measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Versions {
+    /// The commit, if it is known.
+    pub commit: Option<String>,
+    /// Whether files differed from the commit.
+    pub modified: bool,
+    /// The compiler.
+    pub rustc: String,
+}
+
+/// What was to be done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// All shuffles are made from it.
+    pub seed: u64,
+    /// How often each entry runs in each mode.
+    pub rounds: usize,
+    /// How long a trial is timed.
+    #[serde(rename = "trial_s", with = "seconds")]
+    pub trial: Duration,
+    /// How long it runs before that.
+    #[serde(rename = "warm_up_s", with = "seconds")]
+    pub warm_up: Duration,
+    /// Who runs on which cores.
+    pub regime: Regime,
+    /// The kind of socket.
+    pub family: Family,
+    /// Worker processes.
+    pub processes: Vec<usize>,
+    /// Requests in flight, over all connections.
+    pub clients: usize,
+    /// Of them on one connection, in multiplex mode.
+    pub streams: usize,
+    /// How connections are used.
+    pub modes: Vec<Mode>,
+    /// Requests per second in an open loop; none in a closed one.
+    pub rate: Option<f64>,
+}
+
+/// An entry that took part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Participant {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Of somebody else's implementation.
+    pub version: Option<String>,
+    /// Connections that one process of it holds.
+    pub connections: usize,
+    /// Whether it takes several requests at a time on one connection.
+    pub multiplexes: bool,
+    /// What fcgi-verify's quick cases said before it was timed.
+    pub verified: Verified,
+}
+
+/// What fcgi-verify found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Verified {
+    /// Cases passed.
+    pub passed: usize,
+    /// Cases that do not apply.
+    pub not_applicable: usize,
+    /// The binding cases that failed.
+    pub failed: Vec<String>,
+}
+
+/// An entry that took no part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// One pool, warmed up and timed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// From 1.
+    pub round: usize,
+    /// The entry, or its twin.
+    pub entry: String,
+    /// How connections were used.
+    pub mode: Mode,
+    /// Worker processes.
+    pub processes: usize,
+    /// Connections open at a time.
+    pub connections: usize,
+    /// Requests in flight on each.
+    pub streams: usize,
+    /// Why nothing of it counts, if so.
+    pub void: Option<String>,
+    /// What was measured, unless it is void.
+    pub figures: Option<Figures>,
+}
+
+/// What a trial measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Requests answered, each reply checked.
+    pub requests: u64,
+    /// How long that took.
+    #[serde(rename = "elapsed_s", with = "seconds")]
+    pub elapsed: Duration,
+    /// User and system time of all the pool's processes, reaped children included.
+    #[serde(rename = "worker_cpu_s", with = "seconds")]
+    pub worker_cpu: Duration,
+    /// Of it in user mode, as the kernel's ticks sample it; none where there were no ticks.
+    pub user_share: Option<f64>,
+    /// User and system time of the generator's thread.
+    #[serde(rename = "generator_cpu_s", with = "seconds")]
+    pub generator_cpu: Duration,
+    /// Nanoseconds from the time a request was sent, or was due in an open loop, to the end of its reply: median.
+    pub latency_p50_ns: u64,
+    /// The same: 99 of 100 are no longer.
+    pub latency_p99_ns: u64,
+    /// Achieved by offered rate, in an open loop.
+    pub achieved_by_offered: Option<f64>,
+    /// The most requests in flight on one connection.
+    pub peak_in_flight: u32,
+    /// Replies that the generator had to parse, since they were not byte for byte an earlier one.
+    pub parsed: u64,
+    /// Context switches of the pool over its whole life; none where the kernel did not say.
+    pub switches: Option<Switches>,
+    /// Each process of the pool, at the end of the timed part.
+    pub workers: Vec<Worker>,
+}
+
+/// Context switches of all processes of a pool, from its start to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Switches {
+    /// It had to wait.
+    pub voluntary: u64,
+    /// Something else was to run.
+    pub involuntary: u64,
+    /// The requests answered in that life, the warm-up's included.
+    pub requests: u64,
+}
+
+/// A worker process at the end of the timed part.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Resident memory, in KiB.
+    pub rss_kib: u64,
+    /// The same, with what is shared counted in shares.
+    pub pss_kib: u64,
+    /// Threads.
+    pub threads: u64,
+    /// Processor time in the timed part, reaped children included: how the work spread over the processes.
+    #[serde(rename = "cpu_s", with = "seconds")]
+    pub cpu: Duration,
+}
+
+/// System calls of one entry in one mode, never counted in a timed trial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SystemCalls {
+    /// The entry.
+    pub entry: String,
+    /// How connections were used.
+    pub mode: Mode,
+    /// What counted them; or why they were not counted.
+    pub counted_by: Result<String, String>,
+    /// Requests answered meanwhile.
+    pub requests: u64,
+    /// Calls by name.
+    pub calls: Vec<(String, u64)>,
+}
+
+/// Durations as seconds.
+mod seconds {
+    use super::{Deserialize, Deserializer, Duration, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(duration.as_secs_f64())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)
+    }
+}

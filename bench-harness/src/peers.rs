@@ -1,0 +1,142 @@
+//! Other people's implementations: a small program on each, in a folder of `data/peers`, which says there how it is
+//! built and run. The folder list is the registry, as it is for strategies.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use thiserror::Error;
+
+use crate::discover::{self, DiscoverError};
+
+/// What a folder's `build` exits with where something that it needs is not installed.
+const NOT_INSTALLED: i32 = 3;
+
+/// A peer as a folder, not built yet.
+#[derive(Clone, Debug)]
+pub struct PeerSource {
+    name: String,
+    folder: PathBuf,
+    /// Where what it makes goes.
+    built: PathBuf,
+}
+
+/// A peer that is built.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    name: String,
+    version: String,
+    folder: PathBuf,
+    built: PathBuf,
+    forks: bool,
+}
+
+/// Why a peer is missing.
+#[derive(Debug, Error)]
+pub enum PeerError {
+    /// It needs something that is not installed.
+    #[error("{0}; scripts/setup --peers installs what it needs")]
+    NotInstalled(String),
+    /// It cannot be built though everything is there.
+    #[error("it does not build: {0}")]
+    Failed(String),
+    /// Its build could not be run.
+    #[error("its build cannot be run: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// The peers, by name.
+pub fn sources() -> Result<Vec<PeerSource>, DiscoverError> {
+    let target = discover::target_folder()?.join("peers");
+    let folders = fs::read_dir(discover::data_folder().join("peers")).into_iter().flatten().flatten();
+    let mut sources: Vec<PeerSource> = folders
+        .map(|entry| entry.path())
+        .filter(|folder| folder.join("build").is_file())
+        .filter_map(|folder| {
+            let name = folder.file_name()?.to_str()?.to_owned();
+            Some(PeerSource { built: target.join(&name), name, folder })
+        })
+        .collect();
+    sources.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(sources)
+}
+
+impl PeerSource {
+    /// What tests and charts call it: its folder.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Builds it. That takes no time where it has been built already.
+    pub fn build(&self) -> Result<Peer, PeerError> {
+        fs::create_dir_all(&self.built)?;
+        let output =
+            Command::new(self.folder.join("build")).arg(&self.built).stdin(Stdio::null()).output()?;
+        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        match output.status.code() {
+            Some(0) => {}
+            Some(NOT_INSTALLED) => return Err(PeerError::NotInstalled(said)),
+            _ => return Err(PeerError::Failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+        }
+        Ok(Peer {
+            name: self.name.clone(),
+            version: said,
+            forks: workers(&self.folder)? == "processes",
+            folder: self.folder.clone(),
+            built: self.built.clone(),
+        })
+    }
+}
+
+impl Peer {
+    /// What tests and charts call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The implementation's version.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Whether it starts its worker processes itself; of one that does not, several are started.
+    pub fn forks(&self) -> bool {
+        self.forks
+    }
+
+    /// What starts it on a listening socket. Its threads are as many as it has by default.
+    pub(crate) fn command(&self, listener: OwnedFd, processes: usize) -> Command {
+        let mut command = Command::new(self.folder.join("run"));
+        command.arg(&self.built).stdin(listener);
+        if self.forks {
+            command.env("PEER_WORKERS", processes.to_string());
+        } else {
+            command.env_remove("PEER_WORKERS");
+        }
+        command
+    }
+}
+
+/// What PEER_WORKERS counts: `processes` or `threads`, or nothing where the folder does not say.
+fn workers(folder: &Path) -> io::Result<String> {
+    match fs::read_to_string(folder.join("workers")) {
+        Ok(word) => Ok(word.trim().to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_folder_with_a_build_is_a_peer() {
+        let peers = sources().unwrap();
+        let names: Vec<&str> = peers.iter().map(PeerSource::name).collect();
+        assert!(names.is_sorted() && names.contains(&"php-fpm"), "{names:?}");
+        assert_eq!(workers(&discover::data_folder().join("peers/php-fpm")).unwrap(), "processes");
+    }
+}
