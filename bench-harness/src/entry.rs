@@ -99,13 +99,17 @@ impl Entry {
         request
     }
 
-    /// What a pool of it holds: as it says itself by FCGI_GET_VALUES (4.1); of somebody else's, as it turns out.
+    /// What a pool of it holds: as it says itself by FCGI_GET_VALUES (4.1); of somebody else's, as it turns out. A floor
+    /// cannot be asked, and takes what comes.
     pub fn holds(&self, pool: &Pool) -> io::Result<Holds> {
+        if self.kind() == Kind::Floor {
+            return Ok(Holds { connections: usize::MAX, multiplexes: true });
+        }
         let said = fcgi_load::capacity(pool.address(), PATIENCE)?;
         // One that takes one request in all cannot take two on a connection, whatever it says of connections.
         let multiplexes = said.multiplexes == Some(true) && said.requests != Some(1);
         let connections = match (self.kind(), said.connections) {
-            (Kind::Strategy | Kind::Floor, Some(connections)) => connections as usize,
+            (Kind::Strategy, Some(connections)) => connections as usize,
             _ => probe(pool)?.connections,
         };
         Ok(Holds { connections, multiplexes })

@@ -4,10 +4,13 @@
 //! ```text
 //!   discover::sources ──► builds::build ──► launch::Pool ──► check::check ──► tests, benches
 //!   (cargo metadata)      (cargo build)     (N processes)    (every path)
+//!
+//!   experiment::run ──► Record ──► report::page, report::markdown
 //! ```
 //!
-//! No strategy is named here: a package called `strategy-*` in the workspace is one. Each is built on its own, without
-//! this crate, so that what the harness needs from a common dependency does not change what is measured.
+//! No strategy is named here: a package called `strategy-*` in the workspace is one, and a folder of `data/peers` is
+//! somebody else's implementation. Each strategy is built on its own, without this crate, so that what the harness needs
+//! from a common dependency does not change what is measured.
 //!
 //! A pool dies with the thread that launched it (the kernel sees to it, so that an interrupted run leaves nothing
 //! behind): launch it where it is used.
@@ -22,6 +25,7 @@ pub mod launch;
 pub mod peers;
 pub mod ports;
 pub mod process;
+pub mod report;
 mod rng;
 pub mod soak;
 mod usage;

@@ -10,12 +10,15 @@ use crate::launch::{Family, Pool};
 /// Processes that it is verified with: a model of one connection per process then holds several.
 const PROCESSES: usize = 4;
 
-/// Verifies an entry and asks what it holds. A strategy that fails a binding case is not admitted; the floor and
-/// other people's implementations are, and their failures are told with their figures.
+/// Verifies an entry and asks what it holds. A strategy that fails a binding case is not admitted; somebody else's
+/// implementation is, and its failures are told with its figures. A floor can answer nothing but what is timed.
 pub(super) fn admit(entry: &Entry, family: Family) -> anyhow::Result<Participant> {
-    let pool = entry.launch(family, PROCESSES)?;
-    let verified = verify(&pool).with_context(|| "fcgi-verify")?;
-    entry.end(pool)?;
+    let mut verified = Verified::default();
+    if entry.kind() != Kind::Floor {
+        let pool = entry.launch(family, PROCESSES)?;
+        verified = verify(&pool).with_context(|| "fcgi-verify")?;
+        entry.end(pool)?;
+    }
     if entry.kind() == Kind::Strategy && !verified.failed.is_empty() {
         bail!("fcgi-verify: it fails {}", verified.failed.join(", "));
     }

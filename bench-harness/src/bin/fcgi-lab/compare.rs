@@ -15,7 +15,7 @@ use clap::ValueEnum;
 use fcgi_load::Mode;
 
 use crate::entries::{self, Socket};
-use crate::stop;
+use crate::{report, stop};
 use progress::Line;
 
 /// Measure strategies and other implementations in interleaved rounds, and say which of them differ.
@@ -130,7 +130,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(stop::interrupted());
     }
     let file = write(&record, args.output.as_deref())?;
-    println!("{}", file.display());
+    println!("{}\n{}", file.display(), report::write(&record, &file)?.display());
     Ok(if stop.load(Ordering::Relaxed) { stop::interrupted() } else { ExitCode::SUCCESS })
 }
 

@@ -2,6 +2,7 @@
 
 mod compare;
 mod entries;
+mod report;
 mod soak;
 mod stop;
 
@@ -20,12 +21,14 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Compare(compare::Args),
+    Report(report::Args),
     Soak(soak::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Compare(args) => compare::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Soak(args) => soak::run(&args),
     };
     done.unwrap_or_else(|error| {

@@ -1,0 +1,32 @@
+//! Reports: a page and a Markdown text, made from the raw data of an experiment alone. The same data give the same
+//! bytes.
+//!
+//! ```text
+//!   Record ──► findings ──► tables ──► markdown
+//!              (statistics)   └──────► page ◄── chart
+//! ```
+
+mod chart;
+mod findings;
+mod markdown;
+mod page;
+mod statistics;
+mod svg;
+mod tables;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use crate::experiment::Record;
+use findings::Findings;
+
+/// The report as a page that needs no other file.
+pub fn page(record: &Record) -> String {
+    page::of(&Findings::of(record))
+}
+
+/// The report as Markdown.
+pub fn markdown(record: &Record) -> String {
+    markdown::of(&Findings::of(record))
+}

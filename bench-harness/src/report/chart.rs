@@ -1,0 +1,212 @@
+//! The charts: who differs from the reference, what a way of using connections costs, and how many processes help.
+
+use fcgi_load::Mode;
+
+use super::findings::{Cell, Findings, Metric, Row, Verdict};
+use super::statistics::Estimate;
+use super::svg::{Anchor, LogScale, Svg};
+use super::tables::{label, sorted};
+use super::words;
+
+const WIDTH: f64 = 940.0;
+/// Where the names end, and where the plot does.
+const LEFT: f64 = 190.0;
+const RIGHT: f64 = 665.0;
+const ROW: f64 = 26.0;
+const TOP: f64 = 30.0;
+const BOTTOM: f64 = 14.0;
+
+/// How a verdict is coloured.
+fn class(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Better => "better",
+        Verdict::Worse => "worse",
+        _ => "open",
+    }
+}
+
+/// The ratios to the reference, with their intervals; the band is what the twin leaves possible.
+pub(crate) fn ratios(findings: &Findings<'_>, cell: &Cell<'_>, metric: usize) -> String {
+    let kind = findings.metrics[metric];
+    let reference = &findings.record.reference;
+    let mut rows: Vec<&Row<'_>> =
+        cell.rows.iter().filter(|row| row.metrics[metric].ratio.is_some()).collect();
+    let ratio = |row: &Row<'_>| row.metrics[metric].ratio.map_or(1.0, |ratio| ratio.median);
+    rows.sort_by(|one, other| {
+        let order = ratio(one).total_cmp(&ratio(other));
+        if kind.more_is_better() { order.reverse() } else { order }
+    });
+    let height = TOP + ROW * (rows.len() + 1) as f64 + BOTTOM;
+    let title = format!("{} in {}, as a ratio to {reference}", kind.name(), findings.cell_name(cell));
+    let mut svg = Svg::new(WIDTH, height, &title);
+
+    let ends = |estimate: Estimate| [estimate.low, estimate.high];
+    let all = rows.iter().filter_map(|row| row.metrics[metric].ratio).chain(cell.twin[metric]).flat_map(ends);
+    let scale = LogScale::over(all.chain([0.9, 1.1]), LEFT, RIGHT);
+    let floor = height - BOTTOM;
+    if let Some(twin) = cell.twin[metric] {
+        let (from, to) = (scale.at(twin.reach().recip()), scale.at(twin.reach()));
+        svg.rectangle("band", (from, TOP), (to - from, floor - TOP));
+    }
+    grid(&mut svg, &scale, floor, words::tick);
+    svg.line("one", (scale.at(1.0), TOP - 6.0), (scale.at(1.0), floor));
+
+    for (at, row) in rows.iter().enumerate() {
+        let comparison = &row.metrics[metric];
+        let Some(estimate) = comparison.ratio else { continue };
+        let y = TOP + ROW * (at as f64 + 0.5);
+        let mut name = label(row);
+        if findings.has_fewer_in_flight(row) {
+            name += &format!(", {} in flight", row.connections * row.streams);
+        }
+        svg.text("name", Anchor::End, (LEFT - 14.0, y + 4.5), &name);
+        draw(&mut svg, class(comparison.verdict), &scale, &estimate, y);
+        let words = format!("{}  {}", words::interval(&estimate), words::verdict(comparison.verdict, kind));
+        svg.text("value", Anchor::Start, (RIGHT + 12.0, y + 4.5), &words);
+    }
+    if let Some(twin) = cell.twin[metric] {
+        let y = TOP + ROW * (rows.len() as f64 + 0.5);
+        svg.text("name quiet", Anchor::End, (LEFT - 14.0, y + 4.5), &format!("{reference}, its twin"));
+        draw(&mut svg, if cell.is_unfit(metric) { "worse" } else { "open" }, &scale, &twin, y);
+        let verdict = if cell.is_unfit(metric) { "unfit" } else { "" };
+        let words = format!("{}  {verdict}", words::interval(&twin));
+        svg.text("value", Anchor::Start, (RIGHT + 12.0, y + 4.5), &words);
+    }
+    svg.finish()
+}
+
+fn draw(svg: &mut Svg, class: &str, scale: &LogScale, estimate: &Estimate, y: f64) {
+    svg.line(&format!("bar {class}"), (scale.at(estimate.low), y), (scale.at(estimate.high), y));
+    svg.circle(&format!("dot {class}"), (scale.at(estimate.median), y), 4.5);
+}
+
+/// The marks of an axis on top, and lines down from them.
+fn grid(svg: &mut Svg, scale: &LogScale, floor: f64, words: impl Fn(f64) -> String) {
+    for tick in scale.ticks() {
+        let x = scale.at(tick);
+        svg.line("grid", (x, TOP - 6.0), (x, floor));
+        svg.text("tick", Anchor::Middle, (x, TOP - 12.0), &words(tick));
+    }
+}
+
+/// CPU per request of every entry, by the way connections are used.
+pub(crate) fn cpu(findings: &Findings<'_>, processes: usize) -> String {
+    let cells: Vec<&Cell<'_>> = findings.cells.iter().filter(|cell| cell.processes == processes).collect();
+    let value = |name: &str, cell: &Cell<'_>| -> Option<Estimate> {
+        cell.rows.iter().find(|row| row.entry.name == name)?.metrics[1].value
+    };
+    // Whoever holds fewer connections than are offered is asked for less at a time.
+    let is_fewer = |name: &str, mode: Mode| {
+        let cell = cells.iter().find(|cell| cell.mode == mode);
+        let row = cell.and_then(|cell| cell.rows.iter().find(|row| row.entry.name == name));
+        row.is_some_and(|row| findings.has_fewer_in_flight(row))
+    };
+    let Some(first) = cells.first() else { return String::new() };
+    // Everybody can close.
+    let rows = sorted(first);
+    let height = TOP + ROW * rows.len() as f64 + BOTTOM;
+    let mut svg = Svg::new(WIDTH, height, "CPU per request, by the way connections are used");
+    let ends = |estimate: Estimate| [estimate.low, estimate.high];
+    let all = rows.iter().flat_map(|row| cells.iter().filter_map(|cell| value(&row.entry.name, cell)));
+    let scale = LogScale::over(all.flat_map(ends).collect::<Vec<_>>(), LEFT, RIGHT);
+    grid(&mut svg, &scale, height - BOTTOM, |tick| format!("{} µs", words::tick(tick)));
+
+    for (at, row) in rows.iter().enumerate() {
+        let y = TOP + ROW * (at as f64 + 0.5);
+        svg.text("name", Anchor::End, (LEFT - 14.0, y + 4.5), &label(row));
+        let values: Vec<(Mode, Estimate)> =
+            cells.iter().filter_map(|cell| Some((cell.mode, value(&row.entry.name, cell)?))).collect();
+        let places = || values.iter().map(|(_, value)| scale.at(value.median));
+        let (from, to) = (places().fold(f64::INFINITY, f64::min), places().fold(0.0, f64::max));
+        if from < to {
+            svg.line("span", (from, y), (to, y));
+        }
+        for (mode, value) in &values {
+            svg.line(&format!("bar {mode}"), (scale.at(value.low), y), (scale.at(value.high), y));
+            let class = if is_fewer(&row.entry.name, *mode) { "fewer" } else { "mark" };
+            mark(&mut svg, class, *mode, (scale.at(value.median), y));
+        }
+        let words: Vec<String> = values.iter().map(|(_, value)| words::number(value.median)).collect();
+        svg.text("value", Anchor::Start, (RIGHT + 12.0, y + 4.5), &words.join("  →  "));
+    }
+    svg.finish()
+}
+
+/// Each mode has a colour and a shape.
+fn mark(svg: &mut Svg, class: &str, mode: Mode, (x, y): (f64, f64)) {
+    let class = format!("{class} {mode}");
+    match mode {
+        Mode::Close => svg.circle(&class, (x, y), 5.0),
+        Mode::Keep => svg.rectangle(&class, (x - 4.5, y - 4.5), (9.0, 9.0)),
+        Mode::Multiplex => {
+            let points = [(x, y - 6.5), (x + 6.5, y), (x, y + 6.5), (x - 6.5, y)];
+            svg.path(&class, &points, true);
+        }
+    }
+}
+
+/// A mark alone, for a legend.
+pub(crate) fn key(mode: Mode) -> String {
+    let mut svg = Svg::new(16.0, 16.0, &mode.to_string());
+    mark(&mut svg, "mark", mode, (8.0, 8.0));
+    svg.finish()
+}
+
+const PANEL_WIDTH: f64 = 225.0;
+const PANEL_HEIGHT: f64 = 150.0;
+
+/// Throughput over the number of processes: a panel for each entry, all on one scale of their own from 0.
+pub(crate) fn processes(findings: &Findings<'_>) -> Vec<String> {
+    let counts = &findings.record.plan.processes;
+    let panel = |name: &str| {
+        let series: Vec<(Mode, Vec<(usize, f64)>)> = findings
+            .record
+            .plan
+            .modes
+            .iter()
+            .map(|&mode| (mode, throughputs(findings, name, mode)))
+            .filter(|(_, points)| !points.is_empty())
+            .collect();
+        let most = series.iter().flat_map(|(_, points)| points).map(|(_, value)| *value).fold(0.0, f64::max);
+        let title = format!("{name}: throughput over the number of processes");
+        let mut svg = Svg::new(PANEL_WIDTH, PANEL_HEIGHT, &title);
+        svg.text("name", Anchor::Start, (8.0, 16.0), name);
+        let (left, right, top, floor) = (12.0, PANEL_WIDTH - 14.0, 42.0, PANEL_HEIGHT - 22.0);
+        svg.line("grid", (left - 6.0, floor), (right + 6.0, floor));
+        let x = |at: usize| left + (right - left) * at as f64 / (counts.len() - 1).max(1) as f64;
+        let y = |value: f64| floor - (floor - top) * value / most.max(1.0);
+        for (at, count) in counts.iter().enumerate() {
+            svg.text("tick", Anchor::Middle, (x(at), floor + 15.0), &count.to_string());
+        }
+        for (mode, points) in &series {
+            let places: Vec<(f64, f64)> = points.iter().map(|(at, value)| (x(*at), y(*value))).collect();
+            svg.path(&format!("curve {mode}"), &places, false);
+            let peak = points.iter().copied().reduce(|one, other| if other.1 > one.1 { other } else { one });
+            if let Some((at, value)) = peak {
+                mark(&mut svg, "mark", *mode, (x(at), y(value)));
+                let anchor = match at {
+                    0 => Anchor::Start,
+                    at if at + 1 == counts.len() => Anchor::End,
+                    _ => Anchor::Middle,
+                };
+                svg.text("tick", anchor, (x(at), y(value) - 9.0), &words::whole(value));
+            }
+        }
+        svg.finish()
+    };
+    findings.record.entries.iter().map(|entry| panel(&entry.name)).collect()
+}
+
+/// The place of each number of processes, and the median throughput there.
+fn throughputs(findings: &Findings<'_>, name: &str, mode: Mode) -> Vec<(usize, f64)> {
+    let counts = &findings.record.plan.processes;
+    let throughput = |at: usize| {
+        let cell = findings.cells.iter().find(|cell| cell.mode == mode && cell.processes == counts[at])?;
+        let row = cell.rows.iter().find(|row| row.entry.name == name)?;
+        Some((at, row.metrics[0].value?.median))
+    };
+    if findings.metrics[0] != Metric::Throughput {
+        return Vec::new();
+    }
+    (0..counts.len()).filter_map(throughput).collect()
+}

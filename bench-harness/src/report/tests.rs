@@ -1,0 +1,248 @@
+//! From raw data that are known to what is said of them.
+
+use std::time::Duration;
+
+use fcgi_load::Mode;
+
+use super::findings::{Findings, Verdict};
+use super::{markdown, page};
+use crate::entry::Kind;
+use crate::experiment::{
+    FORMAT, Figures, Machine, Participant, Plan, Record, Regime, Skipped, Switches, SystemCalls, Trial,
+    Verified, Versions, Worker, twin_of,
+};
+use crate::launch::Family;
+
+/// What drifts on a machine from round to round: it meets everybody alike.
+const DRIFT: [f64; 12] = [1.0, 0.8, 1.3, 0.7, 1.1, 0.9, 1.2, 1.05, 0.95, 0.6, 1.4, 1.0];
+/// What a trial differs by on its own, up and down.
+const NOISE: [f64; 12] = [1.01, 0.99, 1.005, 0.995, 1.0, 1.012, 0.988, 1.002, 0.998, 1.008, 0.993, 1.0];
+
+/// A run of so many rounds in which `twice` always does twice what the reference `base` does, for half the CPU time,
+/// and `same` the same.
+fn record(rounds: usize) -> Record {
+    let mut trials = Vec::new();
+    for round in 1..=rounds {
+        for (at, name) in ["base", &twin_of("base"), "twice", "same"].into_iter().enumerate() {
+            for mode in [Mode::Close, Mode::Keep, Mode::Multiplex] {
+                let noise = NOISE[(round * 5 + at * 3) % NOISE.len()];
+                let speed = if name == "twice" { 2.0 } else { 1.0 } * noise * DRIFT[round % DRIFT.len()];
+                // Kept connections cost half, multiplexed ones a tenth of that.
+                let cost = match mode {
+                    Mode::Close => 20.0,
+                    Mode::Keep => 10.0,
+                    Mode::Multiplex => 1.0,
+                };
+                trials.push(trial(round, name, mode, 10_000.0 * speed, cost / speed));
+            }
+        }
+    }
+    Record {
+        format: FORMAT,
+        date: "2007-11-23T12:00:00Z".to_owned(),
+        machine: Machine {
+            host: "host".to_owned(),
+            kernel: "Linux 6".to_owned(),
+            cpu: "a model".to_owned(),
+            cores: 2,
+            memory_kib: 4 << 20,
+            load_average: "0.00 0.00 0.00".to_owned(),
+        },
+        versions: Versions { commit: Some("0".repeat(40)), modified: false, rustc: "rustc".to_owned() },
+        plan: Plan {
+            seed: 1,
+            rounds,
+            trial: Duration::from_secs(1),
+            warm_up: Duration::from_millis(300),
+            regime: Regime::Isolated,
+            family: Family::Unix,
+            processes: vec![1],
+            clients: 16,
+            streams: 8,
+            modes: vec![Mode::Close, Mode::Keep, Mode::Multiplex],
+            rate: None,
+        },
+        reference: "base".to_owned(),
+        entries: ["base", "same", "twice"].map(participant).to_vec(),
+        skipped: vec![Skipped { name: "absent".to_owned(), reason: "no <compiler>".to_owned() }],
+        trials,
+        system_calls: vec![SystemCalls {
+            entry: "base".to_owned(),
+            mode: Mode::Keep,
+            counted_by: Ok("strace".to_owned()),
+            requests: 1000,
+            calls: vec![
+                ("recvfrom".to_owned(), 1000),
+                ("sendto".to_owned(), 1000),
+                ("epoll_wait".to_owned(), 62),
+            ],
+        }],
+    }
+}
+
+fn participant(name: &str) -> Participant {
+    let verified = Verified { passed: 24, ..Verified::default() };
+    Participant {
+        name: name.to_owned(),
+        kind: Kind::Strategy,
+        version: None,
+        connections: 1000,
+        multiplexes: true,
+        verified,
+    }
+}
+
+fn trial(round: usize, name: &str, mode: Mode, requests: f64, cpu_us: f64) -> Trial {
+    let figures = Figures {
+        requests: requests as u64,
+        elapsed: Duration::from_secs(1),
+        worker_cpu: Duration::from_secs_f64(requests * cpu_us / 1e6),
+        user_share: Some(0.25),
+        generator_cpu: Duration::from_millis(500),
+        latency_p50_ns: 100_000,
+        latency_p99_ns: 200_000,
+        achieved_by_offered: None,
+        peak_in_flight: if mode == Mode::Multiplex { 8 } else { 1 },
+        parsed: 1,
+        switches: Some(Switches { voluntary: requests as u64, involuntary: 0, requests: requests as u64 }),
+        workers: vec![Worker { rss_kib: 3000, pss_kib: 1000, threads: 1, cpu: Duration::from_secs(1) }],
+    };
+    let (connections, streams) = if mode == Mode::Multiplex { (2, 8) } else { (16, 1) };
+    Trial {
+        round,
+        entry: name.to_owned(),
+        mode,
+        processes: 1,
+        connections,
+        streams,
+        void: None,
+        figures: Some(figures),
+    }
+}
+
+/// The verdicts on throughput and CPU in keep mode.
+fn verdicts(findings: &Findings<'_>, name: &str) -> [Verdict; 2] {
+    let cell = findings.cells.iter().find(|cell| cell.mode == Mode::Keep).unwrap();
+    let row = cell.rows.iter().find(|row| row.entry.name == name).unwrap();
+    [row.metrics[0].verdict, row.metrics[1].verdict]
+}
+
+#[test]
+fn a_known_difference_is_found_under_a_drift_that_is_larger_than_it() {
+    let record = record(11);
+    let findings = Findings::of(&record);
+    let cell = &findings.cells[1];
+    let twice = cell.rows.iter().find(|row| row.entry.name == "twice").unwrap();
+    let ratio = twice.metrics[0].ratio.unwrap();
+    assert!((ratio.median - 2.0).abs() < 0.05 && ratio.low > 1.95 && ratio.high < 2.05, "{ratio:?}");
+    assert_eq!(verdicts(&findings, "twice"), [Verdict::Better; 2]);
+    assert_eq!(verdicts(&findings, "same"), [Verdict::NotToldApart; 2]);
+    assert_eq!(verdicts(&findings, "base"), [Verdict::None; 2]);
+    // The noise is 1.2 % at most on each side of a ratio.
+    let resolution = findings.resolution(0).unwrap();
+    assert!(resolution > 1.0 && resolution < 1.025, "{resolution}");
+    assert!(findings.unfit(0).is_empty());
+}
+
+#[test]
+fn what_a_mode_saves_is_a_ratio_within_the_entry() {
+    let record = record(11);
+    let findings = Findings::of(&record);
+    let gain =
+        |from| findings.gains.iter().find(|gain| gain.entry.name == "twice" && gain.from == from).unwrap();
+    assert!((gain(Mode::Close).ratio.median - 0.5).abs() < 0.01);
+    assert!((gain(Mode::Keep).ratio.median - 0.1).abs() < 0.001);
+}
+
+#[test]
+fn too_few_rounds_are_said_to_be_too_few_however_clear_they_look() {
+    let record = record(5);
+    let findings = Findings::of(&record);
+    // Two entries in three modes, so six comparisons, and as many of the twin: 2 / 2^n * 6 <= 0.05.
+    assert_eq!(findings.rounds_needed, 8);
+    assert_eq!(verdicts(&findings, "twice"), [Verdict::TooFewRounds; 2]);
+    assert_eq!(findings.resolution(0), None);
+    assert!(findings.resolution_sentence().contains("Too few rounds: 5, and 8 are needed"));
+    assert!(!markdown(&record).contains("tied"));
+}
+
+#[test]
+fn a_twin_that_differs_from_itself_makes_the_run_unfit() {
+    let mut record = record(11);
+    for trial in
+        record.trials.iter_mut().filter(|trial| trial.entry == twin_of("base") && trial.mode == Mode::Keep)
+    {
+        trial.figures.as_mut().unwrap().requests *= 2;
+    }
+    let findings = Findings::of(&record);
+    assert_eq!(verdicts(&findings, "twice"), [Verdict::Unfit; 2]);
+    assert!(findings.resolution_sentence().contains("unfit for throughput in keep"));
+    // Other modes are as fit as they were.
+    assert_eq!(findings.cells[0].rows[2].metrics[0].verdict, Verdict::Better);
+}
+
+#[test]
+fn there_is_no_verdict_on_throughput_where_the_generator_is_the_limit() {
+    let mut record = record(11);
+    for trial in record.trials.iter_mut().filter(|trial| trial.entry == "twice") {
+        trial.figures.as_mut().unwrap().generator_cpu = Duration::from_millis(970);
+    }
+    let findings = Findings::of(&record);
+    // CPU per request is the workers' own.
+    assert_eq!(verdicts(&findings, "twice"), [Verdict::GeneratorBound, Verdict::Better]);
+    assert_eq!(verdicts(&findings, "same"), [Verdict::NotToldApart; 2]);
+}
+
+#[test]
+fn a_void_trial_takes_no_part_and_is_told() {
+    let mut record = record(11);
+    let voided =
+        record.trials.iter_mut().find(|trial| trial.entry == "twice" && trial.mode == Mode::Keep).unwrap();
+    (voided.void, voided.figures) = (Some("1 of 9 requests failed: | a wrong body".to_owned()), None);
+    let findings = Findings::of(&record);
+    let row = findings.cells[1].rows.iter().find(|row| row.entry.name == "twice").unwrap();
+    assert_eq!((row.valid, row.metrics[0].ratio.unwrap().rounds), (10, 10));
+    assert!(
+        markdown(&record).contains("twice, keep: 1 of 11 trials are void; the first: 1 of 9 requests failed")
+    );
+}
+
+#[test]
+fn the_peak_over_processes_is_found() {
+    let mut record = record(11);
+    record.plan.processes = vec![1, 2, 4];
+    let more: Vec<Trial> = record
+        .trials
+        .iter()
+        .flat_map(|trial| {
+            [(2, 3), (4, 2)].map(|(processes, factor)| {
+                let mut trial = Trial { processes, ..trial.clone() };
+                trial.figures.as_mut().unwrap().requests *= factor;
+                trial
+            })
+        })
+        .collect();
+    record.trials.extend(more);
+    let findings = Findings::of(&record);
+    assert_eq!(findings.peaks.len(), 3 * 3);
+    assert!(findings.peaks.iter().all(|peak| peak.processes == 2 && peak.rounds_won[&2] == 11));
+    assert!(page(&record).contains("How many processes help?"));
+}
+
+#[test]
+fn the_same_data_give_the_same_bytes_also_through_a_file() {
+    let record = record(11);
+    let json = serde_json::to_string_pretty(&record).unwrap();
+    let read: Record = serde_json::from_str(&json).unwrap();
+    assert_eq!(read, record);
+    assert_eq!(page(&read), page(&record));
+    assert_eq!(markdown(&read), markdown(&record));
+    assert!(page(&record).contains("no &lt;compiler&gt;"));
+}
+
+#[test]
+fn a_run_without_a_round_has_a_report_too() {
+    let record = record(0);
+    assert!(markdown(&record).contains("Too few rounds: 0"));
+    assert!(page(&record).contains("</html>"));
+}

@@ -1,0 +1,104 @@
+//! `fcgi-lab compare` and `fcgi-lab report`, as somebody calls them.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use bench_harness::discover;
+use bench_harness::experiment::Record;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Short trials, everybody on all cores: what comes of it is looked at, not how much.
+fn compare(output: &Path, more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fcgi-lab"));
+    command.args([
+        "compare",
+        "--trial-ms",
+        "50",
+        "--warm-up-ms",
+        "20",
+        "--regime",
+        "shared",
+        "--clients",
+        "4",
+    ]);
+    command.args(["--no-system-calls", "--output"]).arg(output).args(more).stdin(Stdio::null());
+    command
+}
+
+fn entries() -> String {
+    let sources = discover::sources().unwrap();
+    sources.iter().take(2).map(|source| source.name()).collect::<Vec<_>>().join(",")
+}
+
+fn read(file: &Path) -> Record {
+    serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
+}
+
+fn said(output: &Output) -> String {
+    [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat()
+}
+
+#[test]
+fn every_entry_and_the_twin_run_once_in_each_mode_of_each_round_and_the_report_can_be_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.json");
+    let words = ["--rounds", "2", "--modes", "close,keep", "--processes", "1,2", "--seed", "7"];
+    let output = compare(&file, &words).args(["--entries", &entries()]).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+
+    let record = read(&file);
+    // Two entries and the twin, two modes, two numbers of processes, two rounds.
+    assert_eq!(record.trials.len(), 3 * 2 * 2 * 2);
+    for trial in &record.trials {
+        let figures = trial.figures.as_ref().unwrap_or_else(|| panic!("{trial:?}"));
+        assert!(figures.requests > 0 && figures.worker_cpu > Duration::ZERO, "{trial:?}");
+        assert_eq!(figures.workers.len(), trial.processes, "{trial:?}");
+    }
+    assert!(record.entries.iter().all(|entry| entry.verified.failed.is_empty()));
+
+    let reports = || ["md", "html"].map(|form| fs::read(file.with_extension(form)).unwrap());
+    let before = reports();
+    let output = Command::new(env!("CARGO_BIN_EXE_fcgi-lab")).arg("report").arg(&file).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(reports(), before);
+}
+
+#[test]
+fn an_interrupted_run_keeps_its_whole_rounds_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.json");
+    let sockets = folder.path().join("sockets");
+    fs::create_dir(&sockets).unwrap();
+    let mut child = compare(&file, &["--rounds", "1000", "--modes", "close"])
+        .args(["--entries", &entries()])
+        .env("TMPDIR", &sockets)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while !file.exists() {
+        assert_eq!(child.try_wait().unwrap(), None, "it ended by itself");
+        thread::sleep(Duration::from_millis(10));
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+
+    let record = read(&file);
+    let rounds = record.trials.iter().map(|trial| trial.round).max().unwrap();
+    assert!((1..1000).contains(&rounds) && record.trials.len() == rounds * 3, "{rounds} rounds");
+    assert!(file.with_extension("html").exists());
+    // Its pools' sockets; and a pool that still ran would hold one.
+    assert_eq!(fs::read_dir(&sockets).unwrap().count(), 0);
+}
+
+#[test]
+fn an_entry_that_does_not_exist_is_refused_with_those_that_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = compare(&folder.path().join("run.json"), &["--entries", "nobody"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = said(&output);
+    assert!(said.contains("no entry nobody") && said.contains("php-fpm"), "{said}");
+}
