@@ -17,6 +17,7 @@ use crate::discover::Source;
 #[derive(Clone, Debug)]
 pub struct Strategy {
     name: String,
+    is_floor: bool,
     binary: PathBuf,
 }
 
@@ -24,6 +25,11 @@ impl Strategy {
     /// What tests and charts call it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it does no protocol work: it answers nothing rightly but what it is measured with.
+    pub fn is_floor(&self) -> bool {
+        self.is_floor
     }
 
     /// The worker's executable.
@@ -63,7 +69,8 @@ pub enum BuildError {
 pub fn build(source: &Source) -> Result<Strategy, BuildError> {
     let package = source.package.clone();
     let output = cargo(&source.workspace)
-        .args(["build", "--release", "--message-format=json-render-diagnostics", "--package", &package])
+        .args(["build", "--release", "--message-format=json-render-diagnostics"])
+        .args(["--package", &package, "--bin", &source.binary])
         .stdin(Stdio::null())
         .output()
         .map_err(|error| BuildError::Cargo { package: package.clone(), error })?;
@@ -78,12 +85,13 @@ pub fn build(source: &Source) -> Result<Strategy, BuildError> {
             _ => None,
         })
         .ok_or(BuildError::NoBinary { package })?;
-    Ok(Strategy { name: source.name().to_owned(), binary })
+    Ok(Strategy { name: source.name().to_owned(), is_floor: source.is_floor(), binary })
 }
 
 fn executable_of(source: &Source, artifact: Artifact) -> Option<PathBuf> {
     let path = artifact.executable?;
-    (artifact.package_id == source.id).then(|| path.into_std_path_buf())
+    (artifact.package_id == source.id && artifact.target.name == source.binary)
+        .then(|| path.into_std_path_buf())
 }
 
 /// Cargo, as if called by hand: what an outer `cargo test` or `cargo bench` tells its child of the package it runs

@@ -1,27 +1,40 @@
-//! Which strategies there are: the packages of the workspace that are called `strategy-*`.
+//! Which strategies there are: the binaries of the workspace's packages that are called `strategy-*`.
+//!
+//! A package whose Cargo.toml says `[package.metadata.fcgi-lab] floor = true` holds floors: they do no protocol work, so
+//! whatever asks for right answers leaves them out.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use cargo_metadata::{MetadataCommand, PackageId};
+use cargo_metadata::{MetadataCommand, Package, PackageId};
 use thiserror::Error;
 
 /// What a strategy's package name begins with.
 const PREFIX: &str = "strategy-";
+/// What a floor's name begins with.
+const FLOOR: &str = "floor";
 
-/// A strategy as a package, not built yet.
+/// A strategy as a binary of a package, not built yet.
 #[derive(Clone, Debug)]
 pub struct Source {
     name: String,
+    is_floor: bool,
     pub(crate) package: String,
+    pub(crate) binary: String,
     pub(crate) id: PackageId,
     pub(crate) workspace: PathBuf,
 }
 
 impl Source {
-    /// What tests and charts call it: the package's name without `strategy-`.
+    /// What tests and charts call it: the package's name without `strategy-`. A floor is called `floor-`, and by what
+    /// its binary's name adds to its package's.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it does no protocol work, and stands in charts for what anything could reach at most.
+    pub fn is_floor(&self) -> bool {
+        self.is_floor
     }
 }
 
@@ -35,18 +48,9 @@ pub fn sources() -> Result<Vec<Source>, DiscoverError> {
     let metadata =
         MetadataCommand::new().manifest_path(harness_folder().join("Cargo.toml")).no_deps().exec()?;
     let workspace = metadata.workspace_root.clone().into_std_path_buf();
-    let mut sources: Vec<Source> = metadata
-        .workspace_packages()
-        .into_iter()
-        .filter_map(|package| {
-            Some(Source {
-                name: package.name.strip_prefix(PREFIX)?.to_owned(),
-                package: package.name.to_string(),
-                id: package.id.clone(),
-                workspace: workspace.clone(),
-            })
-        })
-        .collect();
+    let packages = metadata.workspace_packages();
+    let mut sources: Vec<Source> =
+        packages.into_iter().flat_map(|package| sources_of(package, &workspace)).collect();
     sources.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(sources)
 }
@@ -62,6 +66,28 @@ pub(crate) fn target_folder() -> Result<PathBuf, DiscoverError> {
 pub fn data_folder() -> PathBuf {
     let harness = harness_folder();
     harness.parent().unwrap_or(&harness).join("data")
+}
+
+fn sources_of(package: &Package, workspace: &Path) -> Vec<Source> {
+    let Some(name) = package.name.strip_prefix(PREFIX) else { return Vec::new() };
+    let source = |name: &str, binary: &str| Source {
+        name: name.to_owned(),
+        is_floor: false,
+        package: package.name.to_string(),
+        binary: binary.to_owned(),
+        id: package.id.clone(),
+        workspace: workspace.to_owned(),
+    };
+    if package.metadata["fcgi-lab"]["floor"] != true {
+        // Where it has no binary of this name, building it says so.
+        return vec![source(name, &package.name)];
+    }
+    let binaries = package.targets.iter().filter(|target| target.is_bin());
+    let floor = |binary: &str| {
+        let form = binary.strip_prefix(package.name.as_str()).unwrap_or(binary);
+        Source { is_floor: true, ..source(&format!("{FLOOR}{form}"), binary) }
+    };
+    binaries.map(|target| floor(&target.name)).collect()
 }
 
 /// This package's folder: as Cargo says it now, or as it was when this was compiled.

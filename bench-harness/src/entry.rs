@@ -68,6 +68,7 @@ impl Entry {
     /// What it is.
     pub fn kind(&self) -> Kind {
         match self {
+            Self::Strategy(strategy) if strategy.is_floor() => Kind::Floor,
             Self::Strategy(_) => Kind::Strategy,
             Self::Peer(_) => Kind::Peer,
         }
@@ -90,6 +91,7 @@ impl Entry {
             Self::Peer(peer) => Pool::launch_peer(peer, family, processes),
         }
     }
+
     /// The request that everybody is measured by, and what must come back. Somebody else's implementation adds headers
     /// of its own to the body; php-fpm leaves out the end of FCGI_STDOUT, and web servers put up with it.
     pub fn hello(&self) -> RequestSpec {

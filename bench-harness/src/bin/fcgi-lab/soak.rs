@@ -77,6 +77,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn strategies(names: &[String]) -> anyhow::Result<Vec<Strategy>> {
     let mut sources = discover::sources()?;
+    // Nothing that a floor answers can be wrong, so nothing can be lost.
+    sources.retain(|source| !source.is_floor());
     if let Some(unknown) = names.iter().find(|name| sources.iter().all(|source| source.name() != **name)) {
         let known: Vec<&str> = sources.iter().map(discover::Source::name).collect();
         bail!("there is no strategy {unknown}: there are {}", known.join(", "));

@@ -1,0 +1,7 @@
+//! The worker binary: see the library.
+
+use strategy_null::blocking;
+
+fn main() -> std::process::ExitCode {
+    fcgi_worker::run(env!("CARGO_BIN_NAME"), blocking::CAPACITY, blocking::serve)
+}
