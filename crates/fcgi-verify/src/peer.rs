@@ -187,10 +187,12 @@ impl Peer {
         }
     }
 
-    /// An answer that rejects its request, if one has come.
+    /// An answer that rejects its request, if one has come: it says so to the front end, to the client, or to both.
     pub(crate) fn take_refused(&mut self) -> Option<Response> {
-        let at =
-            self.finished.iter().position(|response| response.protocol_status != wire::REQUEST_COMPLETE)?;
+        let rejects = |response: &Response| {
+            response.protocol_status != wire::REQUEST_COMPLETE || response.status() == 503
+        };
+        let at = self.finished.iter().position(rejects)?;
         self.finished.remove(at)
     }
 

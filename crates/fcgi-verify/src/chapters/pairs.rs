@@ -400,7 +400,7 @@ fn truncated() -> Vec<Vec<u8>> {
     ]
 }
 
-/// PARAMS contents that announce up to 31 bits and bring little.
+/// PARAMS contents that announce up to 31 bits and bring little. Without their highest bits, the last two would be whole.
 fn lies() -> Vec<Vec<u8>> {
     vec![
         b"\xff\xff\xff\xff\xff\xff\xff\xffshort".to_vec(),
@@ -408,6 +408,8 @@ fn lies() -> Vec<Vec<u8>> {
         b"\x01\xff\xff\xff\xffxy".to_vec(),
         b"\xc0\0\0\0\x80\0\0\x01name".to_vec(),
         b"\x81\0\0\0\x81\0\0\0sixteen million".to_vec(),
+        b"\x80\x01\0\x04\x80\x01\0\x05namevalue".to_vec(),
+        b"\xc0\0\0\x04\xc0\0\0\x05namevalue".to_vec(),
     ]
 }
 
