@@ -105,7 +105,7 @@ impl Entry {
     /// cannot be asked, and takes what comes.
     pub fn holds(&self, pool: &Pool) -> io::Result<Holds> {
         if self.kind() == Kind::Floor {
-            return Ok(Holds { connections: usize::MAX, multiplexes: true });
+            return Ok(Holds { connections: u16::MAX.into(), multiplexes: true });
         }
         let said = fcgi_load::capacity(pool.address(), PATIENCE)?;
         // One that takes one request in all cannot take two on a connection, whatever it says of connections.
