@@ -11,7 +11,7 @@ use std::slice;
 use std::time::Duration;
 
 use bench_harness::peers::{PeerError, PeerSource};
-use bench_harness::{Entry, Family, Holds, Kind, Pool, Source, builds, check, discover, peers};
+use bench_harness::{BuildError, Entry, Family, Holds, Kind, Pool, Source, builds, check, discover, peers};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, PlottingBackend, SamplingMode};
 use fcgi_load::{Generator, Mode, Options, Until};
@@ -137,6 +137,9 @@ impl Laboratory {
             Ok(admitted) => {
                 eprintln!("answers correctly");
                 self.entries.push(admitted);
+            }
+            Err(problem) if matches!(problem.downcast_ref(), Some(BuildError::Unsupported { .. })) => {
+                eprintln!("skipped: {problem}");
             }
             Err(problem) => {
                 eprintln!("left out");

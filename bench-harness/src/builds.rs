@@ -57,6 +57,14 @@ pub enum BuildError {
         /// All that Cargo and the compiler wrote.
         message: String,
     },
+    /// It is built, and says that this machine lacks what it needs: it is left out, and nothing is wrong.
+    #[error("{package} is {reason}")]
+    Unsupported {
+        /// The package.
+        package: String,
+        /// What it says.
+        reason: String,
+    },
     /// It is built, but nothing of it can be started.
     #[error("{package} has no binary: a strategy has src/main.rs")]
     NoBinary {
@@ -84,8 +92,21 @@ pub fn build(source: &Source) -> Result<Strategy, BuildError> {
             Message::CompilerArtifact(artifact) => executable_of(source, artifact),
             _ => None,
         })
-        .ok_or(BuildError::NoBinary { package })?;
+        .ok_or_else(|| BuildError::NoBinary { package: package.clone() })?;
+    if let Some(reason) = unsupported(&binary) {
+        return Err(BuildError::Unsupported { package, reason });
+    }
     Ok(Strategy { name: source.name().to_owned(), is_floor: source.is_floor(), binary })
+}
+
+/// What a worker says that this machine lacks. Where it fails otherwise, tests will show how.
+fn unsupported(binary: &Path) -> Option<String> {
+    const UNSUPPORTED: i32 = 3;
+
+    let output = Command::new(binary).arg("--check").stdin(Stdio::null()).output().ok()?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let reason = stderr.split_once(": ").map_or(&*stderr, |(_, reason)| reason).trim().to_owned();
+    (output.status.code() == Some(UNSUPPORTED)).then_some(reason)
 }
 
 fn executable_of(source: &Source, artifact: Artifact) -> Option<PathBuf> {

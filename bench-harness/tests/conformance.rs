@@ -51,9 +51,11 @@ impl Server {
     fn launch(strategy: &Strategy, family: Family, processes: usize) -> Result<Arc<Self>, Failed> {
         let pool = Pool::launch(strategy, family, &["--processes", &processes.to_string()])?;
         let address: Address = pool.address().to_string().parse()?;
-        let pid = pool.worker_pids().first().copied().filter(|_| processes == 1);
-        let options = Options { pid, timeout: Duration::from_secs(10), ..Options::default() };
-        Ok(Arc::new(Self { target: Target::probe(address, options)?, pool: Mutex::new(pool) }))
+        let options = Options { timeout: Duration::from_secs(10), ..Options::default() };
+        let mut target = Target::probe(address, options)?;
+        // Asked when it has answered: the socket is there before the workers are forked.
+        target.pid = pool.worker_pids().first().copied().filter(|_| processes == 1);
+        Ok(Arc::new(Self { target, pool: Mutex::new(pool) }))
     }
 
     fn run(&self, case: &Case) -> Result<Completion, Failed> {

@@ -18,6 +18,7 @@ use crate::support::Outcome;
 use crate::trial::Test;
 
 pub(crate) const TESTS: &[Test] = &[
+    Test::unix("a_worker_says_whether_it_can_run_here_and_serves_nobody", can_run_here),
     Test::new("a_spawner_gives_the_socket_as_fd_0", fd_0),
     Test::new("a_pool_can_be_had_on_fd_0_too", pool_on_fd_0),
     Test::unix("fds_1_and_2_may_be_closed", closed_fds),
@@ -28,6 +29,17 @@ pub(crate) const TESTS: &[Test] = &[
     Test::tcp("web_servers_are_admitted_by_their_address", admitted),
     Test::unix("web_server_addresses_exclude_unix_peers", unix_excluded),
 ];
+
+/// A strategy that cannot is left out of the tests, so this one can.
+fn can_run_here(strategy: &Strategy, _: Family) -> Outcome {
+    let mut command = Command::new(strategy.binary());
+    command.arg("--check").stdin(Stdio::null());
+    let mut process = Process::spawn(command)?;
+    let status = process.wait(Duration::from_secs(10))?;
+    ensure!(status.success(), "it ended with {status} and said: {}", process.stderr());
+    ensure!(process.stderr().is_empty(), "it says: {}", process.stderr());
+    Ok(())
+}
 
 fn fd_0(strategy: &Strategy, family: Family) -> Outcome {
     let pool = Pool::launch_on_fd0(strategy, family, &[])?;

@@ -4,7 +4,7 @@ pub(crate) mod programs;
 
 use std::process::ExitCode;
 
-use bench_harness::{Source, Strategy, builds, discover};
+use bench_harness::{BuildError, Source, Strategy, builds, discover};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 /// How a test ends: `Err` is a sentence for the reader.
@@ -21,7 +21,8 @@ macro_rules! ensure {
 }
 
 /// Runs the trials that `trials_of` makes for each strategy. A strategy that does not build is a failed test, and the
-/// others are still tested. A floor is shown as ignored: no right answer can be asked of it.
+/// others are still tested. One that this machine lacks something for is shown as ignored, and so is a floor: no right
+/// answer can be asked of it.
 pub(crate) fn run(threads: usize, trials_of: impl Fn(&Strategy) -> Vec<Trial>) -> ExitCode {
     let mut args = Arguments::from_args();
     // Most tests wait for other processes most of the time.
@@ -49,6 +50,10 @@ fn build(source: &Source, args: &Arguments, trials_of: &impl Fn(&Strategy) -> Ve
     }
     match builds::build(source) {
         Ok(strategy) => trials_of(&strategy),
+        Err(error @ BuildError::Unsupported { .. }) => {
+            let ignored = Completion::ignored_with(error.to_string());
+            vec![Trial::ignorable_test(format!("{}::it_runs_here", source.name()), move || Ok(ignored))]
+        }
         Err(error) => {
             let message = error.to_string();
             vec![Trial::test(format!("{}::it_builds", source.name()), move || Err(message.into()))]

@@ -48,6 +48,11 @@ pub fn interrupt<T>(thread: &JoinHandle<T>) {
     unsafe { libc::pthread_kill(thread.as_pthread_t(), libc::SIGTERM) };
 }
 
+/// Asks this process to finish, as SIGTERM does.
+pub(crate) fn request() {
+    on_signal(libc::SIGTERM);
+}
+
 /// Prepares this process, once, after the last fork: a timer is not inherited.
 pub(crate) fn install() -> io::Result<()> {
     use rustix::pipe::{PipeFlags, pipe_with};

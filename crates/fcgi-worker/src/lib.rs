@@ -82,7 +82,8 @@ impl Config {
 
 /// The whole of a worker's `main`: reads the command line, obtains the listener, becomes the pool and serves.
 ///
-/// Exit status: 0 after a drain, 1 where serving failed, 2 where the command line or the listener is unusable.
+/// Exit status: 0 after a drain, 1 where serving failed, 2 where the command line or the listener is unusable, and 3
+/// where this machine lacks what the strategy needs: `serve` says so by an error of [`io::ErrorKind::Unsupported`].
 pub fn run(
     name: &'static str,
     capacity: Capacity,
@@ -92,6 +93,14 @@ pub fn run(
         Ok(options) => options,
         Err(answer) => return answer,
     };
+    if options.check {
+        let checked = listener::unnamed().and_then(|listener| {
+            drain::install()?;
+            drain::request();
+            serve(listener, Workload { allow_crash: false }, &options.config(capacity))
+        });
+        return ExitCode::from(status(name, checked));
+    }
     // Before there is a socket: who sees it may send a signal, which must not kill what has to remove it.
     let signals = match options.is_supervised().then(supervisor::Signals::block).transpose() {
         Ok(signals) => signals,
@@ -115,25 +124,38 @@ pub fn run(
             thread::sleep(options.startup());
             serve(listener, handler, &config)
         });
-        match drained {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                complain(name, &error);
-                ExitCode::FAILURE
-            }
-        }
+        status(name, drained)
     };
     match signals {
         Some(signals) => {
             supervisor::run(name, &signals, listener, options.process_count(), options.grace(), work)
         }
-        None => work(listener),
+        None => ExitCode::from(work(listener)),
+    }
+}
+
+/// The exit status where this machine lacks what the strategy needs. To start again would change nothing.
+const UNSUPPORTED: u8 = 3;
+
+/// What serving has come to, as an exit status.
+fn status(name: &str, served: io::Result<()>) -> u8 {
+    match served {
+        Ok(()) => 0,
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            complain(name, &format_args!("unsupported here: {error}"));
+            UNSUPPORTED
+        }
+        Err(error) => {
+            complain(name, &error);
+            1
+        }
     }
 }
 
 /// One line on stderr, which may be closed or broken (spec 2.2): nothing depends on it.
 fn complain(name: &str, problem: &dyn std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "{name}: {problem}");
+    // In one write: other processes of the pool may have the same to say.
+    let _ = io::stderr().write_all(format!("{name}: {problem}\n").as_bytes());
 }
 
 /// Descriptors are what holds a process's connections: take as many as the hard limit gives.

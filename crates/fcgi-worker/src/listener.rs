@@ -187,6 +187,15 @@ pub(crate) fn inherited() -> Result<Listener, ListenError> {
     Listener::new(socket, None)
 }
 
+/// A socket that nobody can know of.
+pub(crate) fn unnamed() -> io::Result<Listener> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Without a name the kernel chooses one, in no file system (unix(7), autobind).
+    socket.bind(&SockAddr::unix("")?)?;
+    socket.listen(BACKLOG)?;
+    Listener::new(socket, None).map_err(io::Error::other)
+}
+
 /// A socket of our own.
 pub(crate) fn bind(address: &Address, mode: u32) -> Result<Listener, ListenError> {
     let failed = |error| ListenError::Bind { address: address.to_string(), error };

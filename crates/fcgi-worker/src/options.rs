@@ -68,6 +68,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "MS", default_value_t = 10_000)]
     grace_ms: u64,
 
+    /// Say whether this machine has what the worker needs, and exit: 0 if it has, 3 and a line that says what it lacks
+    #[arg(long)]
+    pub(crate) check: bool,
+
     /// Let a request for /crash abort the process it reaches
     #[arg(long)]
     pub(crate) allow_crash: bool,

@@ -9,6 +9,7 @@ use std::process::{self, ExitCode};
 use std::ptr;
 use std::time::{Duration, Instant};
 
+use crate::UNSUPPORTED;
 use crate::drain::check;
 use crate::listener::Listener;
 
@@ -25,7 +26,7 @@ pub(crate) fn run(
     listener: Listener,
     count: usize,
     grace: Duration,
-    work: impl Fn(Listener) -> ExitCode,
+    work: impl Fn(Listener) -> u8,
 ) -> ExitCode {
     match supervise(name, signals, listener, count, grace, work) {
         Ok(code) => code,
@@ -55,22 +56,22 @@ fn supervise(
     mut listener: Listener,
     count: usize,
     grace: Duration,
-    work: impl Fn(Listener) -> ExitCode,
+    work: impl Fn(Listener) -> u8,
 ) -> io::Result<ExitCode> {
     let mut pool: Vec<Place> =
         (0..count).map(|_| Place { worker: None, due: Instant::now(), pause: FIRST_PAUSE }).collect();
 
-    // Until asked to stop: every place is filled, or waits for its time.
-    loop {
+    // Until asked to stop: every place is filled, or waits for its time. No replacement could do what this machine lacks.
+    let mut supported = true;
+    while supported {
         let now = Instant::now();
         for place in pool.iter_mut().filter(|place| place.worker.is_none() && place.due <= now) {
             match fork()? {
                 Some(pid) => place.worker = Some(Worker { pid, started: now }),
                 None => {
                     listener.disown();
-                    let code = work(listener);
                     // Never back into the caller's stack: that is the supervisor's.
-                    process::exit(i32::from(code != ExitCode::SUCCESS));
+                    process::exit(work(listener).into());
                 }
             }
         }
@@ -79,6 +80,7 @@ fn supervise(
         match signals.wait(timeout)? {
             Some(libc::SIGCHLD) => {
                 while let Some((pid, end)) = reap()? {
+                    supported &= end != End::Exited(UNSUPPORTED.into());
                     bury(name, &mut pool, pid, &end);
                 }
             }
@@ -111,7 +113,11 @@ fn supervise(
             }
         }
     }
-    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(match (supported, clean) {
+        (false, _) => ExitCode::from(UNSUPPORTED),
+        (true, false) => ExitCode::FAILURE,
+        (true, true) => ExitCode::SUCCESS,
+    })
 }
 
 /// Notes a worker's death and when its place is filled again.
@@ -119,6 +125,10 @@ fn bury(name: &str, pool: &mut [Place], pid: libc::pid_t, end: &End) {
     let of_pid = |place: &&mut Place| place.worker.as_ref().is_some_and(|worker| worker.pid == pid);
     let Some(place) = pool.iter_mut().find(of_pid) else { return };
     let Some(worker) = place.worker.take() else { return };
+    if *end == End::Exited(UNSUPPORTED.into()) {
+        // It has said itself what is the matter.
+        return;
+    }
     if worker.started.elapsed() >= WELL_STARTED {
         place.pause = FIRST_PAUSE;
         place.due = Instant::now();

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use bench_harness::experiment::Skipped;
-use bench_harness::{Entry, Family, builds, discover, peers};
+use bench_harness::{BuildError, Entry, Family, builds, discover, peers};
 use clap::ValueEnum;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -36,7 +36,13 @@ pub(crate) fn build(names: &[String]) -> anyhow::Result<(Vec<Entry>, Vec<Skipped
     let mut entries = Vec::new();
     let mut skipped = Vec::new();
     for source in strategies.iter().filter(|source| is_asked(source.name())) {
-        entries.push(Entry::Strategy(builds::build(source)?));
+        match builds::build(source) {
+            Ok(strategy) => entries.push(Entry::Strategy(strategy)),
+            Err(why @ BuildError::Unsupported { .. }) => {
+                skipped.push(Skipped { name: source.name().to_owned(), reason: why.to_string() });
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
     for source in peers.iter().filter(|source| is_asked(source.name())) {
         match source.build() {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bench_harness::soak::{Outcome, Plan, SoakError};
-use bench_harness::{Strategy, builds, discover, soak};
+use bench_harness::{BuildError, Strategy, builds, discover, soak};
 
 use crate::entries::Socket;
 use crate::stop;
@@ -84,7 +84,16 @@ fn strategies(names: &[String]) -> anyhow::Result<Vec<Strategy>> {
         bail!("there is no strategy {unknown}: there are {}", known.join(", "));
     }
     sources.retain(|source| names.is_empty() || names.iter().any(|name| name == source.name()));
-    Ok(sources.iter().map(builds::build).collect::<Result<_, _>>()?)
+    let mut strategies = Vec::new();
+    for source in &sources {
+        match builds::build(source) {
+            Ok(strategy) => strategies.push(strategy),
+            // By default all that can run here; who names one is told that it cannot.
+            Err(error @ BuildError::Unsupported { .. }) if names.is_empty() => eprintln!("left out: {error}"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(strategies)
 }
 
 fn all_at_once(
