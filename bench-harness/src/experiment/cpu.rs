@@ -19,9 +19,10 @@ pub(super) struct Usage(BTreeMap<u32, Times>);
 struct Times {
     /// By its own threads, and by the children it has reaped.
     cpu: Duration,
-    /// In ticks, for how it divides.
+    /// In ticks: by its own threads in user mode and in the kernel, and by the children it has reaped.
     user: u64,
     system: u64,
+    reaped: u64,
 }
 
 impl Usage {
@@ -50,15 +51,19 @@ impl Usage {
             cpu: sum.cpu + times.cpu,
             user: sum.user + times.user,
             system: sum.system + times.system,
+            reaped: sum.reaped + times.reaped,
         })
     }
 
-    /// What was used since then, and the share of it in user mode.
+    /// What was used since then, and the share of it in user mode. Of children that were reaped the kernel does not say
+    /// how their time divides: it takes all of it for user time where a process ends before its first tick.
     pub(super) fn since(&self, before: &Self) -> (Duration, Option<f64>) {
         let (from, to) = (before.total(), self.total());
-        let user = to.user.saturating_sub(from.user) as f64;
-        let ticks = user + to.system.saturating_sub(from.system) as f64;
-        (to.cpu.saturating_sub(from.cpu), (ticks > 0.0).then_some(user / ticks))
+        let [user, system, reaped] =
+            [(to.user, from.user), (to.system, from.system), (to.reaped, from.reaped)]
+                .map(|(to, from): (u64, u64)| to.saturating_sub(from) as f64);
+        let is_known = user + system > 10.0 * reaped;
+        (to.cpu.saturating_sub(from.cpu), is_known.then_some(user / (user + system)))
     }
 
     /// What one process used since then.
@@ -77,8 +82,9 @@ fn times(pid: u32) -> Option<Times> {
     let (user, system, reaped_user, reaped_system) = (ticks(14)?, ticks(15)?, ticks(16)?, ticks(17)?);
     Some(Times {
         cpu: own + tick() * u32::try_from(reaped_user + reaped_system).ok()?,
-        user: user + reaped_user,
-        system: system + reaped_system,
+        user,
+        system,
+        reaped: reaped_user + reaped_system,
     })
 }
 

@@ -168,7 +168,7 @@ pub struct Figures {
     /// User and system time of all the pool's processes, reaped children included.
     #[serde(rename = "worker_cpu_s", with = "seconds")]
     pub worker_cpu: Duration,
-    /// Of it in user mode, as the kernel's ticks sample it; none where there were no ticks.
+    /// Of it in user mode, as the kernel's ticks sample it; none where that is not known.
     pub user_share: Option<f64>,
     /// User and system time of the generator's thread.
     #[serde(rename = "generator_cpu_s", with = "seconds")]

@@ -1,7 +1,7 @@
 //! The report as a page: text, tables, and the charts within.
 
 use super::chart;
-use super::findings::Findings;
+use super::findings::{Cell, Findings};
 use super::svg::escape;
 use super::tables::Table;
 
@@ -78,23 +78,37 @@ fn processes(page: &mut String, findings: &Findings<'_>) {
 
 fn comparisons(page: &mut String, findings: &Findings<'_>) {
     for cell in &findings.cells {
-        *page += &format!("<h2>{}</h2>\n", escape(&capitalised(&findings.cell_name(cell))));
-        for metric in 0..findings.metrics.len() {
-            if cell.rows.iter().all(|row| row.metrics[metric].ratio.is_none()) {
-                continue;
-            }
-            let kind = findings.metrics[metric];
-            let better = if kind.more_is_better() { "right" } else { "left" };
-            *page += &format!(
-                "<h3>{}, as a ratio to {}</h3>\n<p class=\"quiet\">Better is to the {better}. A difference within the \
-                 band cannot be told from none.</p>\n",
-                escape(&capitalised(kind.name())),
-                escape(&findings.record.reference),
-            );
-            *page += &format!("<figure>{}</figure>\n", chart::ratios(findings, cell, metric));
+        // Of a series over the processes one cell in each mode is open.
+        let is_open = findings.record.plan.processes.first() == Some(&cell.processes);
+        let name = escape(&capitalised(&findings.cell_name(cell)));
+        *page += &if is_open {
+            format!("<h2>{name}</h2>\n")
+        } else {
+            format!("<details><summary>{name}</summary>\n")
+        };
+        comparison(page, findings, cell);
+        if !is_open {
+            *page += "</details>\n";
         }
-        table(page, &findings.comparison_table(cell));
     }
+}
+
+fn comparison(page: &mut String, findings: &Findings<'_>, cell: &Cell<'_>) {
+    for metric in 0..findings.metrics.len() {
+        if cell.rows.iter().all(|row| row.metrics[metric].ratio.is_none()) {
+            continue;
+        }
+        let kind = findings.metrics[metric];
+        let better = if kind.more_is_better() { "right" } else { "left" };
+        *page += &format!(
+            "<h3>{}, as a ratio to {}</h3>\n<p class=\"quiet\">Better is to the {better}. A difference within the \
+             band cannot be told from none.</p>\n",
+            escape(&capitalised(kind.name())),
+            escape(&findings.record.reference),
+        );
+        *page += &format!("<figure>{}</figure>\n", chart::ratios(findings, cell, metric));
+    }
+    table(page, &findings.comparison_table(cell));
 }
 
 fn explanations(page: &mut String, findings: &Findings<'_>) {

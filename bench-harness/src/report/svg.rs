@@ -116,7 +116,7 @@ impl LogScale {
         self.from + share * (self.to - self.from)
     }
 
-    /// Round values to mark: between four and ten of them, where that can be.
+    /// Round values to mark: few, but at least three where that can be.
     pub(crate) fn ticks(&self) -> Vec<f64> {
         let steps: [&[f64]; 5] = [
             &[1.0],
@@ -134,7 +134,7 @@ impl LogScale {
                 .flat_map(|decade| steps.iter().map(move |step| step * 10.0_f64.powi(decade)))
                 .filter(|tick| (self.low..=self.high).contains(tick))
                 .collect();
-            if ticks.len() >= 4 {
+            if ticks.len() >= 3 {
                 break;
             }
         }
@@ -155,9 +155,9 @@ mod tests {
 
     #[test]
     fn ticks_are_round_and_within() {
-        assert_eq!(LogScale::over([0.5, 700.0], 0.0, 1.0).ticks(), [1.0, 3.0, 10.0, 30.0, 100.0, 300.0]);
+        assert_eq!(LogScale::over([0.5, 700.0], 0.0, 1.0).ticks(), [1.0, 10.0, 100.0]);
         let narrow = LogScale::over([0.98, 1.12], 0.0, 1.0).ticks();
-        assert!(narrow.contains(&1.0) && narrow.len() >= 2, "{narrow:?}");
+        assert!(narrow.contains(&1.0) && narrow.len() >= 3, "{narrow:?}");
         assert!(LogScale::over([], 0.0, 1.0).ticks().contains(&1.0));
     }
 
