@@ -76,14 +76,17 @@ pub(super) const CASES: &[Case] = &[
         "a-body-over-the-limit-is-answered-by-413",
         "workload",
         Required,
-        "More than 8 MiB of body are answered by status 413, and the connection goes on",
+        "More than 8 MiB of body are answered by status 413, announced or not, and the connection goes on",
         |cx| {
-            let body = pattern((8 << 20) + 1);
+            let announced = cx.get("/echo").keep().body(pattern((8 << 20) + 1));
+            let unannounced = announced.clone().param("CONTENT_LENGTH", "");
             let mut peer = cx.open()?;
-            peer.send(&cx.get("/echo").keep().body(&body).bytes())?;
-            peer.response(1)?.expect_complete()?.expect_status(413)?;
-            peer.expect_quiet(QUIET)?;
-            cx.serve_on(&mut peer, 1)?;
+            for request in [announced, unannounced] {
+                peer.send(&request.bytes())?;
+                peer.response(1)?.expect_complete()?.expect_status(413)?;
+                peer.expect_quiet(QUIET)?;
+                cx.serve_on(&mut peer, 1)?;
+            }
             passed()
         },
     )
