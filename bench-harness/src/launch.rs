@@ -246,7 +246,8 @@ impl LaunchError {
     }
 }
 
-fn takes_connections(address: &Address) -> bool {
+/// Whether somebody accepts connections there.
+pub(crate) fn takes_connections(address: &Address) -> bool {
     match address {
         Address::Unix(path) => UnixStream::connect(path).is_ok(),
         Address::Tcp(host_and_port) => TcpStream::connect(host_and_port).is_ok(),

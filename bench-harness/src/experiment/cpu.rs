@@ -10,6 +10,7 @@ use std::io;
 use std::time::Duration;
 
 use super::record::Switches;
+use crate::process::children_of;
 
 /// What the processes of a pool have used so far.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +35,7 @@ impl Usage {
             // One that has ended meanwhile is in its parent's sum.
             if let Some(times) = times(pid) {
                 found.insert(pid, times);
-                open.extend(children(pid));
+                open.extend(children_of(pid));
             }
         }
         Self(found)
@@ -107,15 +108,6 @@ fn process_clock(pid: u32) -> io::Result<Duration> {
         return Err(io::Error::last_os_error());
     }
     Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
-}
-
-/// Of all its threads.
-fn children(pid: u32) -> Vec<u32> {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    lists
-        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
-        .collect()
 }
 
 /// Voluntary and involuntary context switches of all children that this process has reaped, and of all that those had.

@@ -1,8 +1,6 @@
 //! A pool that can be drained and started again at the same address.
 
 use std::io;
-use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +11,7 @@ use rustix::process::Signal;
 use super::ledger::Ledger;
 use super::outcome::Restart;
 use crate::builds::Strategy;
-use crate::launch::{Family, Place};
+use crate::launch::{Family, Place, takes_connections};
 use crate::process::{Process, is_running};
 
 /// Requests in flight on a connection, where the model takes several.
@@ -151,11 +149,4 @@ fn launch(strategy: &Strategy, address: &Address, arguments: &[String]) -> io::R
         thread::sleep(Duration::from_millis(1));
     }
     Ok(process)
-}
-
-fn takes_connections(address: &Address) -> bool {
-    match address {
-        Address::Unix(path) => UnixStream::connect(path).is_ok(),
-        Address::Tcp(host_and_port) => TcpStream::connect(host_and_port).is_ok(),
-    }
 }

@@ -189,17 +189,8 @@ fn rate(text: &str) -> Result<f64, String> {
 mod tests {
     use super::*;
 
-    #[derive(clap::Parser)]
-    struct Alone {
-        #[command(flatten)]
-        args: Args,
-    }
-
     fn parse(words: &[&str]) -> Result<Args, clap::Error> {
-        use clap::Parser;
-
-        let words = std::iter::once("compare").chain(words.iter().copied());
-        Alone::try_parse_from(words).map(|alone| alone.args)
+        crate::parse(words)
     }
 
     #[test]

@@ -36,3 +36,10 @@ fn main() -> ExitCode {
         ExitCode::from(2)
     })
 }
+
+/// The arguments of one subcommand, without its name.
+#[cfg(test)]
+fn parse<A: clap::Args>(words: &[&str]) -> Result<A, clap::Error> {
+    let command = A::augment_args(clap::Command::new("fcgi-lab").no_binary_name(true));
+    A::from_arg_matches(&command.try_get_matches_from(words)?)
+}

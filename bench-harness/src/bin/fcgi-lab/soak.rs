@@ -131,17 +131,8 @@ fn report(outcomes: &[Outcome], args: &Args) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
-    #[derive(clap::Parser)]
-    struct Alone {
-        #[command(flatten)]
-        args: Args,
-    }
-
     fn parse(words: &[&str]) -> Result<Args, clap::Error> {
-        use clap::Parser;
-
-        let words = std::iter::once("soak").chain(words.iter().copied());
-        Alone::try_parse_from(words).map(|alone| alone.args)
+        crate::parse(words)
     }
 
     #[test]
