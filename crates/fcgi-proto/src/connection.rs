@@ -36,9 +36,9 @@ pub struct Connection {
     /// A header of which only `header_read` bytes have come.
     header: [u8; HEADER_BYTES],
     header_read: usize,
-    /// Where the content of the record at hand goes.
-    destination: Destination,
+    /// The bytes of content that a record still lacks, and where they go.
     content_left: usize,
+    destination: Destination,
     padding_left: usize,
     begin: [u8; BEGIN_BYTES],
     begin_read: usize,
@@ -133,8 +133,8 @@ impl Connection {
             capacity,
             header: [0; HEADER_BYTES],
             header_read: 0,
-            destination: Destination::Nowhere,
             content_left: 0,
+            destination: Destination::Nowhere,
             padding_left: 0,
             begin: [0; BEGIN_BYTES],
             begin_read: 0,
@@ -157,19 +157,19 @@ impl Connection {
         spares: &mut Spares,
     ) -> Result<Option<Event>, ProtocolError> {
         while !input.is_empty() {
-            if self.content_left == 0 {
-                let Some(header) = self.next_header(input) else {
-                    break;
-                };
-                self.begin_record(header, out)?;
-            }
-            let (content, rest) = input.split_at(input.len().min(self.content_left));
+            let (destination, left) = if self.content_left > 0 {
+                (self.destination, self.content_left)
+            } else {
+                let Some(header) = self.next_header(input) else { break };
+                (self.begin_record(header, out)?, usize::from(header.content_length))
+            };
+            let (content, rest) = input.split_at(input.len().min(left));
             *input = rest;
-            self.content(content, out, spares);
-            self.content_left -= content.len();
-            if self.content_left == 0
-                && let Some(event) = self.end_record(out, spares)?
-            {
+            self.content(destination, content, out, spares);
+            self.content_left = left - content.len();
+            if self.content_left > 0 {
+                self.destination = destination;
+            } else if let Some(event) = self.end_record(destination, out, spares)? {
                 return Ok(Some(event));
             }
         }
@@ -228,42 +228,40 @@ impl Connection {
     }
 
     #[inline]
-    fn begin_record(&mut self, header: Header, out: &mut Vec<u8>) -> Result<(), ProtocolError> {
+    fn begin_record(&mut self, header: Header, out: &mut Vec<u8>) -> Result<Destination, ProtocolError> {
         if header.version != VERSION {
             return Err(ProtocolError::Version(header.version));
         }
-        self.content_left = usize::from(header.content_length);
         self.padding_left = usize::from(header.padding_length);
-        self.destination = match (header.id, header.record_type) {
+        Ok(match (header.id, header.record_type) {
             (0, RecordType::GET_VALUES) => Destination::Names,
             (0, RecordType(unknown)) => {
                 record::push(out, RecordType::UNKNOWN_TYPE, 0, &[unknown, 0, 0, 0, 0, 0, 0, 0]);
                 Destination::Nowhere
             }
             (id, RecordType::BEGIN_REQUEST) => {
-                if self.content_left < BEGIN_BYTES {
+                if usize::from(header.content_length) < BEGIN_BYTES {
                     return Err(ProtocolError::ShortBegin(header.content_length));
                 }
                 self.begin_read = 0;
                 Destination::Begin(id)
             }
             // An empty record ends its stream (spec 3.3).
-            (id, RecordType::PARAMS) if self.content_left == 0 => Destination::ParamsEnd(id),
+            (id, RecordType::PARAMS) if header.content_length == 0 => Destination::ParamsEnd(id),
             (id, RecordType::PARAMS) => Destination::Params(id),
-            (id, RecordType::STDIN) if self.content_left == 0 => Destination::StdinEnd(id),
+            (id, RecordType::STDIN) if header.content_length == 0 => Destination::StdinEnd(id),
             (id, RecordType::STDIN) => Destination::Stdin(id),
             (id, RecordType::ABORT_REQUEST) => Destination::Abort(id),
             // Types for inactive ids are ignored (spec 3.3), and so are types that only a responder sends, a
             // filter's DATA, and numbers that the specification does not know.
             _ => Destination::Nowhere,
-        };
-        Ok(())
+        })
     }
 
     /// A piece of the record's content, as much as has come.
     #[inline]
-    fn content(&mut self, content: &[u8], out: &mut Vec<u8>, spares: &mut Spares) {
-        match self.destination {
+    fn content(&mut self, destination: Destination, content: &[u8], out: &mut Vec<u8>, spares: &mut Spares) {
+        match destination {
             Destination::Begin(_) => {
                 if self.begin_read == 0
                     && let Some(whole) = content.first_chunk()
@@ -333,9 +331,14 @@ impl Connection {
 
     /// What the record asks, now that all its content is there.
     #[inline]
-    fn end_record(&mut self, out: &mut Vec<u8>, spares: &mut Spares) -> Result<Option<Event>, ProtocolError> {
+    fn end_record(
+        &mut self,
+        destination: Destination,
+        out: &mut Vec<u8>,
+        spares: &mut Spares,
+    ) -> Result<Option<Event>, ProtocolError> {
         // Whose stream has ended.
-        let ended = match self.destination {
+        let ended = match destination {
             Destination::Begin(id) => {
                 self.begin_request(id, out, spares)?;
                 None
@@ -405,9 +408,10 @@ impl Connection {
         let at = self.find(id).filter(|&at| !self.slots[at].params_ended)?;
         let slot = &mut self.slots[at];
         slot.params_ended = true;
-        if let Some(request) = &slot.request {
+        if let Some(request) = &mut slot.request {
+            let is_whole = request.params_mut().end();
             slot.content_length = request.params().value(b"CONTENT_LENGTH").and_then(number);
-            if request.params().is_truncated() {
+            if !is_whole {
                 self.refuse(at, Refusal::MalformedParams, spares);
             } else if slot.content_length.is_some_and(|length| length > self.limits.body_bytes) {
                 // Said before the body is sent: nothing of it need be held.

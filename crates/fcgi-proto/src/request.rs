@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::pairs::{self, Pairs};
+use crate::pairs::Pairs;
 use crate::record::RequestId;
 
 /// A complete request. Owned, sendable to another thread, one pointer wide.
@@ -62,39 +62,86 @@ impl Request {
 
 /// Parameters in the order they came, names and values as bytes (spec 3.4: they may be binary).
 ///
-/// Kept as they were sent: to walk over the lengths costs a lookup little more than an index would, which in turn would
-/// have to be made for each request, and held.
+/// Kept as they were sent. Only a pair's lengths say where the next one stands, so a walk over pairs waits for each in
+/// turn. One walk is made, to see whether all are whole; it notes the first places, so that lookups need none.
 #[derive(Debug, Default)]
-pub struct Params(Vec<u8>);
+pub struct Params {
+    bytes: Vec<u8>,
+    places: [Place; PLACES],
+    /// Places that are noted.
+    noted: usize,
+    /// Where the pairs begin that are not.
+    rest: usize,
+}
+
+/// As many as most requests have. Lookups walk on to those behind them.
+const PLACES: usize = 32;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    /// Bytes of the name.
+    name: usize,
+    /// Where the pair begins.
+    start: usize,
+}
 
 impl Params {
     /// The first value under `name`.
     #[inline]
     pub fn value(&self, name: &[u8]) -> Option<&[u8]> {
-        pairs::find(&self.0, name)
+        for place in self.places.get(..self.noted)? {
+            if place.name == name.len()
+                && let (this, value) = Pairs::new(self.bytes.get(place.start..)?).next()?
+                && this == name
+            {
+                return Some(value);
+            }
+        }
+        if self.rest < self.bytes.len() { self.unnoted(name) } else { None }
+    }
+
+    #[cold]
+    fn unnoted(&self, name: &[u8]) -> Option<&[u8]> {
+        Pairs::new(self.bytes.get(self.rest..)?).find_map(|(this, value)| (this == name).then_some(value))
     }
 
     /// All pairs, in the order they came.
     #[inline]
     pub fn iter(&self) -> Pairs<'_> {
-        Pairs::new(&self.0)
+        Pairs::new(&self.bytes)
     }
 
     /// Appends stream content as it comes. Record borders mean nothing to it (spec 3.3): a pair may straddle them.
     #[inline]
     pub(crate) fn extend(&mut self, content: &[u8]) {
-        self.0.extend_from_slice(content);
+        self.bytes.extend_from_slice(content);
+    }
+
+    /// The stream has ended: notes places. False: it broke off inside a pair.
+    #[inline]
+    pub(crate) fn end(&mut self) -> bool {
+        let mut pairs = Pairs::new(&self.bytes);
+        let mut free = self.places.iter_mut();
+        self.rest = 0;
+        while let Some((name, _)) = pairs.next() {
+            let Some(place) = free.next() else { break };
+            *place = Place { name: name.len(), start: self.rest };
+            self.rest = self.bytes.len() - pairs.rest().len();
+        }
+        self.noted = PLACES - free.len();
+        pairs.by_ref().for_each(drop);
+        !pairs.is_truncated()
     }
 
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.bytes.len()
     }
 
-    /// Whether the stream, which has ended, broke off inside a pair.
     #[inline]
-    pub(crate) fn is_truncated(&self) -> bool {
-        pairs::is_truncated(&self.0)
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.noted = 0;
     }
 }
 
@@ -135,7 +182,7 @@ impl Spares {
         if self.contents.len() == MAX_SPARES || bytes > MAX_SPARE_BYTES {
             return;
         }
-        content.params.0.clear();
+        content.params.clear();
         content.body.clear();
         self.bytes = bytes;
         self.contents.push(content);
@@ -145,6 +192,6 @@ impl Spares {
 impl Content {
     #[inline]
     fn capacity(&self) -> usize {
-        self.params.0.capacity() + self.body.capacity()
+        self.params.bytes.capacity() + self.body.capacity()
     }
 }

@@ -40,6 +40,33 @@ proptest! {
         prop_assert!(pairs.is_truncated() || (decoded == 0) == bytes.is_empty());
     }
 
+    /// However many pairs there are, and whatever the request's memory held before.
+    #[test]
+    fn a_lookup_finds_the_first_of_its_name(requests in vec(some_short_pairs(), 1..4)) {
+        let capacity = Capacity { connections: 1, requests: 1, multiplexes: false };
+        let (mut connection, mut spares) = (Connection::new(Limits::default(), capacity), Spares::new());
+        for pairs in requests {
+            let mut stream = Vec::new();
+            for (name, value) in &pairs {
+                pairs::push(&mut stream, name, value);
+            }
+            let begin = record(1, 1, &[0, 1, 1, 0, 0, 0, 0, 0], 0);
+            let params = stream.chunks(200).map(|some| record(4, 1, some, 0)).collect::<Vec<_>>().concat();
+            let input = [begin, params, record(4, 1, b"", 0), record(5, 1, b"", 0)].concat();
+            let Ok(Some(Event::Request(request))) =
+                connection.receive(&mut &input[..], &mut Vec::new(), &mut spares)
+            else {
+                panic!("no request");
+            };
+            for (name, _) in &pairs {
+                let first = pairs.iter().find(|(this, _)| this == name);
+                prop_assert_eq!(request.params().value(name), first.map(|(_, value)| &value[..]));
+            }
+            prop_assert_eq!(request.params().value(b"absent"), None);
+            connection.recycle(request, &mut spares);
+        }
+    }
+
     #[test]
     fn how_input_is_cut_changes_nothing(input in a_conversation(), reads in vec(1..40_usize, 1..20)) {
         let whole = trace(&input, &[input.len().max(1)]);
@@ -91,6 +118,11 @@ proptest! {
 /// Of a length that takes one byte, or four.
 fn a_text() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![3 => vec(any::<u8>(), 0..128), 1 => vec(any::<u8>(), 128..700)]
+}
+
+/// More than a request commonly has, of few names.
+fn some_short_pairs() -> impl Strategy<Value = Vec<(Vec<u8>, Vec<u8>)>> {
+    vec((vec(0..3_u8, 0..4), vec(any::<u8>(), 0..6)), 0..80)
 }
 
 /// Records of a few ids, most of them such as may come, with lengths, paddings and bytes that may not.
