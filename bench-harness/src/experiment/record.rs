@@ -93,10 +93,28 @@ pub struct Plan {
     pub clients: usize,
     /// Of them on one connection, in multiplex mode.
     pub streams: usize,
+    /// Connections in multiplex mode, each with so many streams, however many clients there are.
+    #[serde(default)]
+    pub multiplexed: Option<usize>,
     /// How connections are used.
     pub modes: Vec<Mode>,
     /// Requests per second in an open loop; none in a closed one.
     pub rate: Option<f64>,
+}
+
+impl Plan {
+    /// The connections and the requests on each that a front end would have: several requests on one only where they
+    /// are multiplexed.
+    pub(crate) fn load(&self, mode: Mode) -> (usize, usize) {
+        match (mode, self.multiplexed) {
+            (Mode::Close | Mode::Keep, _) => (self.clients, 1),
+            (Mode::Multiplex, Some(connections)) => (connections, self.streams),
+            (Mode::Multiplex, None) => {
+                let connections = self.clients.div_ceil(self.streams);
+                (connections, self.clients.div_ceil(connections))
+            }
+        }
+    }
 }
 
 /// An entry that took part.

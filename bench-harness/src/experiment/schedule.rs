@@ -45,19 +45,20 @@ pub(super) fn cells(plan: &Plan, participants: &[Participant], reference: &str) 
     cells
 }
 
-/// The connections and the requests on each that a front end with so many clients offers: no more connections kept
-/// than the pool holds, for then requests would wait for a connection that idles; and several requests on one only
-/// where they are taken.
+/// What of the load an entry is offered: no more connections kept than the pool holds, for then requests would wait
+/// for a connection that idles; and several requests on one only where they are taken.
 fn offer(plan: &Plan, entry: &Participant, mode: Mode, processes: usize) -> Option<(usize, usize)> {
     let holds = entry.connections.saturating_mul(processes).max(1);
+    let (connections, streams) = plan.load(mode);
     match mode {
-        Mode::Close => Some((plan.clients, 1)),
-        Mode::Keep => Some((plan.clients.min(holds), 1)),
+        Mode::Close => Some((connections, 1)),
+        Mode::Keep => Some((connections.min(holds), 1)),
         Mode::Multiplex if !entry.multiplexes => None,
         Mode::Multiplex => {
-            // At least one for each process, so that none is left out.
-            let connections = plan.clients.div_ceil(plan.streams).max(processes).min(plan.clients).min(holds);
-            Some((connections, plan.clients.div_ceil(connections)))
+            // At least one for each process, so that none is left out, and the load spread over them.
+            let requests = connections * streams;
+            let spread = connections.max(processes).min(requests);
+            Some((spread.min(holds), if spread > connections { requests.div_ceil(spread) } else { streams }))
         }
     }
 }
@@ -95,6 +96,7 @@ mod tests {
             processes: vec![1, 3],
             clients: 16,
             streams: 8,
+            multiplexed: None,
             modes: vec![Mode::Close, Mode::Keep, Mode::Multiplex],
             rate: None,
         }
@@ -127,6 +129,15 @@ mod tests {
         assert_eq!(offer(&plan(), &many, Mode::Multiplex, 1), Some((2, 8)));
         assert_eq!(offer(&plan(), &many, Mode::Multiplex, 3), Some((3, 6)));
         assert_eq!(offer(&plan(), &many, Mode::Multiplex, 100), Some((16, 1)));
+    }
+
+    #[test]
+    fn multiplexed_connections_may_be_counted_by_themselves() {
+        let plan = Plan { clients: 8, streams: 64, multiplexed: Some(8), ..plan() };
+        let many = participant("many", 1000, true);
+        assert_eq!(offer(&plan, &many, Mode::Keep, 1), Some((8, 1)));
+        assert_eq!(offer(&plan, &many, Mode::Multiplex, 1), Some((8, 64)));
+        assert_eq!(offer(&plan, &participant("three", 3, true), Mode::Multiplex, 1), Some((3, 64)));
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub(crate) fn ratios(findings: &Findings<'_>, cell: &Cell<'_>, metric: usize) ->
         let Some(estimate) = comparison.ratio else { continue };
         let y = TOP + ROW * (at as f64 + 0.5);
         let mut name = label(row);
-        if findings.has_fewer_in_flight(row) {
+        if findings.has_fewer_in_flight(cell, row) {
             name += &format!(", {} in flight", row.connections * row.streams);
         }
         svg.text("name", Anchor::End, (LEFT - 14.0, y + 4.5), &name);
@@ -97,9 +97,11 @@ pub(crate) fn cpu(findings: &Findings<'_>, processes: usize) -> String {
     };
     // Whoever holds fewer connections than are offered is asked for less at a time.
     let is_fewer = |name: &str, mode: Mode| {
-        let cell = cells.iter().find(|cell| cell.mode == mode);
-        let row = cell.and_then(|cell| cell.rows.iter().find(|row| row.entry.name == name));
-        row.is_some_and(|row| findings.has_fewer_in_flight(row))
+        let rows = |cell: &&&Cell<'_>| cell.mode == mode;
+        cells.iter().find(rows).is_some_and(|cell| {
+            let row = cell.rows.iter().find(|row| row.entry.name == name);
+            row.is_some_and(|row| findings.has_fewer_in_flight(cell, row))
+        })
     };
     let Some(first) = cells.first() else { return String::new() };
     // Everybody can close.

@@ -196,8 +196,9 @@ impl<'a> Findings<'a> {
     }
 
     /// Whether an entry is asked for less at a time than the others, since it holds no more connections.
-    pub(crate) fn has_fewer_in_flight(&self, row: &Row<'_>) -> bool {
-        row.connections * row.streams < self.record.plan.clients
+    pub(crate) fn has_fewer_in_flight(&self, cell: &Cell<'_>, row: &Row<'_>) -> bool {
+        let (connections, streams) = self.record.plan.load(cell.mode);
+        row.connections * row.streams < connections * streams
     }
 
     /// Rounds that are over.

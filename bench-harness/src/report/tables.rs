@@ -84,6 +84,10 @@ impl Findings<'_> {
             None => format!("closed loop, {} requests in flight", plan.clients),
             Some(rate) => format!("open loop, {} requests per second", number(rate)),
         };
+        let multiplexed = match plan.multiplexed {
+            Some(connections) => format!("{} on each of {connections} connections", plan.streams),
+            None => format!("up to {} on a connection", plan.streams),
+        };
         vec![
             ("date", self.record.date.clone()),
             ("regime", format!("{}: {}", plan.regime, regime_words(plan.regime))),
@@ -95,7 +99,7 @@ impl Findings<'_> {
                 },
             ),
             ("worker processes", processes.join(", ")),
-            ("load", format!("{load}; multiplexed, up to {} on a connection", plan.streams)),
+            ("load", format!("{load}; multiplexed, {multiplexed}")),
             ("request", "GET /hello with 24 parameters; 13 bytes back, every reply checked".to_owned()),
             (
                 "rounds",
@@ -332,11 +336,12 @@ impl Findings<'_> {
                     row.void[0]
                 ));
             }
-            let asked = self.record.plan.clients;
+            let (connections, streams) = self.record.plan.load(cell.mode);
+            let asked = connections * streams;
             let fewer: Vec<String> = cell
                 .rows
                 .iter()
-                .filter(|row| self.has_fewer_in_flight(row))
+                .filter(|row| self.has_fewer_in_flight(cell, row))
                 .map(|row| format!("{} ({})", row.entry.name, row.connections * row.streams))
                 .collect();
             if !fewer.is_empty() {

@@ -59,6 +59,7 @@ fn record(rounds: usize) -> Record {
             processes: vec![1],
             clients: 16,
             streams: 8,
+            multiplexed: None,
             modes: vec![Mode::Close, Mode::Keep, Mode::Multiplex],
             rate: None,
         },

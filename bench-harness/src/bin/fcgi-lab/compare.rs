@@ -64,6 +64,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value = "8", value_parser = positive)]
     streams: usize,
 
+    /// Connections in multiplex mode, with all the streams on each [default: as many as the clients need]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    multiplexed: Option<usize>,
+
     /// How connections are used
     #[arg(long, value_name = "MODE", value_delimiter = ',', default_values_t = MODES)]
     modes: Vec<Mode>,
@@ -148,6 +152,7 @@ fn plan(args: &Args) -> Plan {
         processes: args.processes.clone(),
         clients: args.clients,
         streams: args.streams,
+        multiplexed: args.multiplexed,
         modes: args.modes.clone(),
         rate: args.rate,
     }
