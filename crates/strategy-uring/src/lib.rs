@@ -8,6 +8,7 @@
 //! - **What one process holds:** many connections, many requests on each.
 
 mod buffers;
+mod ring;
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -20,22 +21,18 @@ use fcgi_proto::{Connection, Event, Request, RequestId, Spares};
 use fcgi_worker::{AcceptError, Capacity, Config, Exchange, Handler, Held, Listener, Step, drain};
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
-use io_uring::{IoUring, SubmissionQueue, Submitter, cqueue, opcode};
+use io_uring::{SubmissionQueue, Submitter, cqueue, opcode};
 use rustix::event::epoll;
 use rustix::net::{SocketFlags, accept_with};
 use slab::Slab;
 use socket2::Socket;
 
 use crate::buffers::Buffers;
+use crate::ring::{Operation, poll};
 
 /// Many connections, many requests on each; an abort is read while its request waits.
 pub const CAPACITY: Capacity =
     Capacity { connections: Held::Many, threads: None, multiplexes: true, sees_aborts: true };
-
-/// Operations that one system call may start, and completions that may wait to be looked at. More of either cost
-/// another call.
-const SUBMISSIONS: u32 = 256;
-const COMPLETIONS: u32 = 4096;
 
 /// Output buffers kept for the next turn, and the largest that is kept.
 const SPARE_OUTPUTS: usize = 64;
@@ -48,9 +45,9 @@ const EXHAUSTED: Duration = Duration::from_millis(10);
 
 /// Serves until the drain.
 pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
-    let mut ring = ring().map_err(unsupported)?;
+    let mut ring = ring::build().map_err(ring::unsupported)?;
     let (submitter, submissions, mut completions) = ring.split();
-    let mut buffers = Buffers::register(&submitter).map_err(unsupported)?;
+    let mut buffers = Buffers::register(&submitter).map_err(ring::unsupported)?;
     listener.socket().set_nonblocking(true)?;
     let readiness = watch(&listener)?;
 
@@ -88,28 +85,6 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
     Ok(())
 }
 
-/// The newest thing that is asked for is DEFER_TASKRUN, of Linux 6.1: where that is had, all the rest is.
-fn ring() -> io::Result<IoUring> {
-    IoUring::builder()
-        .setup_single_issuer()
-        // The kernel works on our operations inside of our own system call, and nowhere else.
-        .setup_defer_taskrun()
-        .setup_submit_all()
-        .setup_cqsize(COMPLETIONS)
-        .build(SUBMISSIONS)
-}
-
-/// Says of an error at the start whether it is the machine's.
-fn unsupported(error: io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(libc::ENOSYS | libc::EPERM | libc::EINVAL) => io::Error::new(
-            ErrorKind::Unsupported,
-            format!("io_uring as of Linux 6.1, which this kernel lacks or forbids: {error}"),
-        ),
-        _ => error,
-    }
-}
-
 /// A descriptor that is readable when connections wait. The kernel closes a ring, and whatever its operations wait for,
 /// some milliseconds after the process has died: a listener would still take connections, and lighttpd, which asks
 /// before it spawns another worker, believe that one is there. An epoll instance does not hold what it watches.
@@ -117,11 +92,6 @@ fn watch(listener: &Listener) -> io::Result<OwnedFd> {
     let readiness = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     epoll::add(&readiness, listener, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
     Ok(readiness)
-}
-
-/// Completes once, when the descriptor is readable.
-fn poll(descriptor: &impl AsRawFd) -> Entry {
-    opcode::PollAdd::new(Fd(descriptor.as_raw_fd()), libc::POLLIN as u32).build()
 }
 
 struct Worker<'ring, H: Handler> {
@@ -163,17 +133,6 @@ enum Flight {
     Waiting,
     /// It was asked to end; its completion has still to come.
     Cancelled,
-}
-
-/// What a completion is of, as the number that the kernel hands back with it.
-#[derive(Clone, Copy)]
-enum Operation {
-    Drain,
-    Readiness,
-    /// A cancel or a close, which says something only where it fails, and then nothing of use.
-    Unobserved,
-    Receive(usize),
-    Send(usize),
 }
 
 struct Client<H: Handler> {
@@ -707,30 +666,5 @@ impl<H: Handler> Client<H> {
     /// Bytes that the socket has not taken yet.
     fn unsent(&self) -> usize {
         self.sending.len() - self.sent + self.output.len()
-    }
-}
-
-impl From<Operation> for u64 {
-    fn from(operation: Operation) -> Self {
-        match operation {
-            Operation::Drain => 0,
-            Operation::Readiness => 1,
-            Operation::Unobserved => 2,
-            Operation::Receive(key) => (key as u64 + 2) << 1,
-            Operation::Send(key) => (key as u64 + 2) << 1 | 1,
-        }
-    }
-}
-
-impl From<u64> for Operation {
-    fn from(number: u64) -> Self {
-        let key = |number: u64| (number >> 1) as usize - 2;
-        match number {
-            0 => Self::Drain,
-            1 => Self::Readiness,
-            2 => Self::Unobserved,
-            receive if receive & 1 == 0 => Self::Receive(key(receive)),
-            send => Self::Send(key(send)),
-        }
     }
 }
