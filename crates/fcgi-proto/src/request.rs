@@ -120,15 +120,17 @@ impl Params {
     /// The stream has ended: notes places. False: it broke off inside a pair.
     #[inline]
     pub(crate) fn end(&mut self) -> bool {
+        let length = self.bytes.len();
         let mut pairs = Pairs::new(&self.bytes);
-        let mut free = self.places.iter_mut();
-        self.rest = 0;
-        while let Some((name, _)) = pairs.next() {
-            let Some(place) = free.next() else { break };
-            *place = Place { name: name.len(), start: self.rest };
-            self.rest = self.bytes.len() - pairs.rest().len();
+        let (mut noted, mut rest) = (0, 0);
+        while let Some(place) = self.places.get_mut(noted)
+            && let Some((name, _)) = pairs.next()
+        {
+            *place = Place { name: name.len(), start: rest };
+            rest = length - pairs.rest().len();
+            noted += 1;
         }
-        self.noted = PLACES - free.len();
+        (self.noted, self.rest) = (noted, rest);
         pairs.by_ref().for_each(drop);
         !pairs.is_truncated()
     }
