@@ -100,7 +100,7 @@ impl Findings<'_> {
             ),
             ("worker processes", processes.join(", ")),
             ("load", format!("{load}; multiplexed, {multiplexed}")),
-            ("request", "GET /hello with 24 parameters; 13 bytes back, every reply checked".to_owned()),
+            ("request", "GET /hello with 20 parameters; 13 bytes back, every reply checked".to_owned()),
             (
                 "rounds",
                 format!(

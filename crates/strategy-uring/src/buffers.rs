@@ -16,8 +16,8 @@ use io_uring::types::BufRingEntry;
 pub(crate) const GROUP: u16 = 0;
 
 /// A power of two. Where more receives complete in one turn, the rest is told ENOBUFS and armed again.
-const COUNT: u16 = 64;
-const BYTES: usize = 16 << 10;
+const COUNT: u16 = 32;
+const BYTES: usize = 32 << 10;
 
 pub(crate) struct Buffers {
     /// `COUNT` entries; the ring's tail lies in the first one, where that has no field of its own.
