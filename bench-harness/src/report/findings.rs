@@ -358,12 +358,20 @@ impl<'a> Findings<'a> {
         if (ratio.median > 1.0) == kind.more_is_better() { Verdict::Better } else { Verdict::Worse }
     }
 
+    /// From one way of using connections to the next, where the run has both.
+    pub(crate) fn steps(&self) -> Vec<(Mode, Mode)> {
+        let modes = &self.record.plan.modes;
+        let mut steps = vec![(Mode::Close, Mode::Keep), (Mode::Keep, Mode::Multiplex)];
+        steps.retain(|(from, to)| modes.contains(from) && modes.contains(to));
+        steps
+    }
+
     /// What kept connections save over closed ones, and multiplexed ones over kept ones.
     fn find_gains(&self) -> Vec<Gain<'a>> {
         let mut gains = Vec::new();
         for &processes in &self.record.plan.processes {
             for entry in &self.record.entries {
-                for (from, to) in [(Mode::Close, Mode::Keep), (Mode::Keep, Mode::Multiplex)] {
+                for (from, to) in self.steps() {
                     let trials = |mode| self.trials(&entry.name, mode, processes);
                     let logs = log_ratios(Metric::Cpu, &trials(to), &trials(from));
                     if let Some(ratio) = Estimate::of_ratio(&logs, ALPHA, self.record.plan.seed) {

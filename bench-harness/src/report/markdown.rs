@@ -17,7 +17,11 @@ pub(crate) fn of(findings: &Findings<'_>) -> String {
             1 => String::new(),
             _ => format!(", {processes} processes"),
         };
-        text += &format!("\n## What keeping and multiplexing save{suffix}\n\n");
+        let title = match findings.steps()[..] {
+            [] => "CPU per request",
+            _ => "What keeping and multiplexing save",
+        };
+        text += &format!("\n## {title}{suffix}\n\n");
         text += &table(&findings.gains_table(processes));
     }
     if !findings.peaks.is_empty() {

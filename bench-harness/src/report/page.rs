@@ -34,8 +34,12 @@ pub(crate) fn of(findings: &Findings<'_>) -> String {
 }
 
 fn question_of_2007(page: &mut String, findings: &Findings<'_>) {
-    *page += "<h2>Do you gain from keeping connections, and from multiplexing them?</h2>\n\
-              <p>Processor time of the workers for one request, in microseconds, on a logarithmic scale: the further \
+    let title = match findings.steps()[..] {
+        [] => "CPU per request",
+        _ => "Do you gain from keeping connections, and from multiplexing them?",
+    };
+    *page += &format!("<h2>{title}</h2>\n");
+    *page += "<p>Processor time of the workers for one request, in microseconds, on a logarithmic scale: the further \
               left, the cheaper.</p>\n<p class=\"key\">";
     for &mode in &findings.record.plan.modes {
         *page += &format!("<span>{}{mode}</span> ", chart::key(mode));

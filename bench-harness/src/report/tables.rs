@@ -143,7 +143,7 @@ impl Findings<'_> {
         let modes = &self.record.plan.modes;
         let mut head: Vec<String> = vec!["CPU per request, µs".to_owned()];
         head.extend(modes.iter().map(Mode::to_string));
-        head.extend(["keep : close", "multiplex : keep"].map(str::to_owned));
+        head.extend(self.steps().iter().map(|(from, to)| format!("{to} : {from}")));
         let mut table = Table { head, rows: Vec::new() };
         let Some(first) = self.cells.iter().find(|cell| cell.processes == processes) else { return table };
         for entry in sorted(first).into_iter().map(|row| row.entry) {
@@ -159,7 +159,7 @@ impl Findings<'_> {
                     .iter()
                     .map(|mode| or_dash(of(mode).and_then(|row| Some(row.metrics[1].value?.median)), number)),
             );
-            for (from, to) in [(Mode::Close, Mode::Keep), (Mode::Keep, Mode::Multiplex)] {
+            for (from, to) in self.steps() {
                 let gain = self.gains.iter().find(|gain| {
                     gain.entry.name == entry.name
                         && (gain.processes, gain.from, gain.to) == (processes, from, to)

@@ -156,6 +156,14 @@ fn what_a_mode_saves_is_a_ratio_within_the_entry() {
 }
 
 #[test]
+fn a_run_of_one_mode_says_nothing_of_what_others_save() {
+    let mut record = record(11);
+    record.plan.modes = vec![Mode::Keep];
+    let text = markdown(&record);
+    assert!(text.contains("## CPU per request") && !text.contains("keep : close"), "{text}");
+}
+
+#[test]
 fn too_few_rounds_are_said_to_be_too_few_however_clear_they_look() {
     let record = record(5);
     let findings = Findings::of(&record);
