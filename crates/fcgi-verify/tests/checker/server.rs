@@ -122,7 +122,6 @@ struct Shared {
     stream: Mutex<TcpStream>,
     requests: Mutex<HashMap<u16, Request>>,
     close: AtomicBool,
-    one: Mutex<()>,
     bug: Option<Bug>,
 }
 
@@ -142,7 +141,6 @@ impl Connection {
             stream: Mutex::new(writer),
             requests: Mutex::default(),
             close: AtomicBool::new(false),
-            one: Mutex::default(),
             bug,
         };
         Connection { stream, shared: Arc::new(shared), shared_body: Vec::new(), early: HashMap::new(), dead }
@@ -226,7 +224,13 @@ impl Connection {
             5 if content.is_empty() && request.params_ended && !request.running => {
                 request.running = true;
                 drop(requests);
-                thread::spawn(move || shared.answer(id));
+                let answer = thread::spawn({
+                    let shared = Arc::clone(&shared);
+                    move || shared.answer(id)
+                });
+                if shared.has(Bug::OneAfterTheOther) {
+                    let _ = answer.join();
+                }
             }
             5 => {
                 request.body.extend_from_slice(content);
@@ -348,7 +352,6 @@ impl Shared {
     }
 
     fn answer(&self, id: u16) {
-        let one = self.has(Bug::OneAfterTheOther).then(|| self.one.lock().unwrap());
         let (pairs, mut body, aborted) = {
             let requests = self.requests.lock().unwrap();
             let Some(request) = requests.get(&id) else { return };
@@ -412,7 +415,6 @@ impl Shared {
             _ => return self.finish(id, 404, b"", 0),
         };
         self.finish(id, 200, &text, status);
-        drop(one);
     }
 
     fn finish(&self, id: u16, status: u16, body: &[u8], app_status: u32) {
