@@ -140,7 +140,7 @@ pub(crate) fn probe(pool: &Pool) -> io::Result<Target> {
     Target::probe(address, options)
 }
 
-/// What php-fpm has to be told, and everybody is: the script.
+/// What php-fpm has to be told: the script. fcgi-verify tells it to everybody.
 fn php_script() -> String {
     data_folder().join("peers/php-fpm/answer.php").display().to_string()
 }

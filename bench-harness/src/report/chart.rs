@@ -56,7 +56,7 @@ pub(crate) fn ratios(findings: &Findings<'_>, cell: &Cell<'_>, metric: usize) ->
         let Some(estimate) = comparison.ratio else { continue };
         let y = TOP + ROW * (at as f64 + 0.5);
         let mut name = label(row);
-        if findings.has_fewer_in_flight(cell, row) {
+        if cell.has_fewer_in_flight(row) {
             name += &format!(", {} in flight", row.connections * row.streams);
         }
         svg.text("name", Anchor::End, (LEFT - 14.0, y + 4.5), &name);
@@ -92,43 +92,40 @@ fn grid(svg: &mut Svg, scale: &LogScale, floor: f64, words: impl Fn(f64) -> Stri
 /// CPU per request of every entry, by the way connections are used.
 pub(crate) fn cpu(findings: &Findings<'_>, processes: usize) -> String {
     let cells: Vec<&Cell<'_>> = findings.cells.iter().filter(|cell| cell.processes == processes).collect();
-    let value = |name: &str, cell: &Cell<'_>| -> Option<Estimate> {
-        cell.rows.iter().find(|row| row.entry.name == name)?.metrics[1].value
-    };
-    // Whoever holds fewer connections than are offered is asked for less at a time.
-    let is_fewer = |name: &str, mode: Mode| {
-        let rows = |cell: &&&Cell<'_>| cell.mode == mode;
-        cells.iter().find(rows).is_some_and(|cell| {
-            let row = cell.rows.iter().find(|row| row.entry.name == name);
-            row.is_some_and(|row| findings.has_fewer_in_flight(cell, row))
-        })
+    // In each way that an entry takes part in: what it costs, and how that is marked. Whoever holds fewer connections than
+    // are offered is asked for less at a time.
+    let values = |name: &str| -> Vec<(Mode, Estimate, &str)> {
+        let value = |cell: &&Cell<'_>| {
+            let row = cell.rows.iter().find(|row| row.entry.name == name)?;
+            let class = if cell.has_fewer_in_flight(row) { "fewer" } else { "mark" };
+            Some((cell.mode, row.metrics[1].value?, class))
+        };
+        cells.iter().filter_map(value).collect()
     };
     let Some(first) = cells.first() else { return String::new() };
     // Everybody can close.
     let rows = sorted(first);
     let height = TOP + ROW * rows.len() as f64 + BOTTOM;
     let mut svg = Svg::new(WIDTH, height, "CPU per request, by the way connections are used");
-    let ends = |estimate: Estimate| [estimate.low, estimate.high];
-    let all = rows.iter().flat_map(|row| cells.iter().filter_map(|cell| value(&row.entry.name, cell)));
-    let scale = LogScale::over(all.flat_map(ends).collect::<Vec<_>>(), LEFT, RIGHT);
+    let all = rows.iter().flat_map(|row| values(&row.entry.name));
+    let ends = all.flat_map(|(_, value, _)| [value.low, value.high]);
+    let scale = LogScale::over(ends.collect::<Vec<_>>(), LEFT, RIGHT);
     grid(&mut svg, &scale, height - BOTTOM, |tick| format!("{} µs", words::tick(tick)));
 
     for (at, row) in rows.iter().enumerate() {
         let y = TOP + ROW * (at as f64 + 0.5);
         svg.text("name", Anchor::End, (LEFT - 14.0, y + 4.5), &label(row));
-        let values: Vec<(Mode, Estimate)> =
-            cells.iter().filter_map(|cell| Some((cell.mode, value(&row.entry.name, cell)?))).collect();
-        let places = || values.iter().map(|(_, value)| scale.at(value.median));
+        let values = values(&row.entry.name);
+        let places = || values.iter().map(|(_, value, _)| scale.at(value.median));
         let (from, to) = (places().fold(f64::INFINITY, f64::min), places().fold(0.0, f64::max));
         if from < to {
             svg.line("span", (from, y), (to, y));
         }
-        for (mode, value) in &values {
+        for (mode, value, class) in &values {
             svg.line(&format!("bar {mode}"), (scale.at(value.low), y), (scale.at(value.high), y));
-            let class = if is_fewer(&row.entry.name, *mode) { "fewer" } else { "mark" };
             mark(&mut svg, class, *mode, (scale.at(value.median), y));
         }
-        let words: Vec<String> = values.iter().map(|(_, value)| words::number(value.median)).collect();
+        let words: Vec<String> = values.iter().map(|(_, value, _)| words::number(value.median)).collect();
         svg.text("value", Anchor::Start, (RIGHT + 12.0, y + 4.5), &words.join("  →  "));
     }
     svg.finish()

@@ -115,6 +115,8 @@ pub(crate) struct Why {
 pub(crate) struct Cell<'a> {
     pub(crate) mode: Mode,
     pub(crate) processes: usize,
+    /// Requests in flight, over all connections, of whoever holds so many.
+    pub(crate) in_flight: usize,
     /// The twin to the reference, by both metrics. Its interval is wide enough to hold 1 in all cells of a fit run at
     /// once; none where the rounds are too few for that.
     pub(crate) twin: [Option<Estimate>; 2],
@@ -195,12 +197,6 @@ impl<'a> Findings<'a> {
         self.cells.iter().filter(|cell| cell.is_unfit(metric)).collect()
     }
 
-    /// Whether an entry is asked for less at a time than the others, since it holds no more connections.
-    pub(crate) fn has_fewer_in_flight(&self, cell: &Cell<'_>, row: &Row<'_>) -> bool {
-        let (connections, streams) = self.record.plan.load(cell.mode);
-        row.connections * row.streams < connections * streams
-    }
-
     /// Rounds that are over.
     pub(crate) fn rounds(&self) -> usize {
         self.record.trials.iter().map(|trial| trial.round).max().unwrap_or(0)
@@ -246,7 +242,8 @@ impl<'a> Findings<'a> {
             // Of fewer the widest interval is not wide enough to say anything.
             twin.filter(|twin| twin.rounds >= rounds_needed(2 * cells))
         });
-        Cell { mode, processes, twin, rows }
+        let (connections, streams) = self.record.plan.load(mode);
+        Cell { mode, processes, in_flight: connections * streams, twin, rows }
     }
 
     fn trials(&self, name: &str, mode: Mode, processes: usize) -> Vec<&'a Trial> {
@@ -422,6 +419,11 @@ impl<'a> Findings<'a> {
 }
 
 impl Cell<'_> {
+    /// Whether an entry is asked for less at a time than the others, since it holds no more connections.
+    pub(crate) fn has_fewer_in_flight(&self, row: &Row<'_>) -> bool {
+        row.connections * row.streams < self.in_flight
+    }
+
     pub(crate) fn is_unfit(&self, metric: usize) -> bool {
         self.twin[metric].is_some_and(|twin| !twin.holds(1.0))
     }

@@ -17,9 +17,10 @@ pub(crate) fn of(findings: &Findings<'_>) -> String {
             1 => String::new(),
             _ => format!(", {processes} processes"),
         };
-        let title = match findings.steps()[..] {
-            [] => "CPU per request",
-            _ => "What keeping and multiplexing save",
+        let title = if findings.steps().is_empty() {
+            "CPU per request"
+        } else {
+            "What keeping and multiplexing save"
         };
         text += &format!("\n## {title}{suffix}\n\n");
         text += &table(&findings.gains_table(processes));

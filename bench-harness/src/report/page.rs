@@ -34,9 +34,10 @@ pub(crate) fn of(findings: &Findings<'_>) -> String {
 }
 
 fn question_of_2007(page: &mut String, findings: &Findings<'_>) {
-    let title = match findings.steps()[..] {
-        [] => "CPU per request",
-        _ => "Do you gain from keeping connections, and from multiplexing them?",
+    let title = if findings.steps().is_empty() {
+        "CPU per request"
+    } else {
+        "Do you gain from keeping connections, and from multiplexing them?"
     };
     *page += &format!("<h2>{title}</h2>\n");
     *page += "<p>Processor time of the workers for one request, in microseconds, on a logarithmic scale: the further \

@@ -143,7 +143,8 @@ impl Findings<'_> {
         let modes = &self.record.plan.modes;
         let mut head: Vec<String> = vec!["CPU per request, µs".to_owned()];
         head.extend(modes.iter().map(Mode::to_string));
-        head.extend(self.steps().iter().map(|(from, to)| format!("{to} : {from}")));
+        let steps = self.steps();
+        head.extend(steps.iter().map(|(from, to)| format!("{to} : {from}")));
         let mut table = Table { head, rows: Vec::new() };
         let Some(first) = self.cells.iter().find(|cell| cell.processes == processes) else { return table };
         for entry in sorted(first).into_iter().map(|row| row.entry) {
@@ -159,7 +160,7 @@ impl Findings<'_> {
                     .iter()
                     .map(|mode| or_dash(of(mode).and_then(|row| Some(row.metrics[1].value?.median)), number)),
             );
-            for (from, to) in self.steps() {
+            for &(from, to) in &steps {
                 let gain = self.gains.iter().find(|gain| {
                     gain.entry.name == entry.name
                         && (gain.processes, gain.from, gain.to) == (processes, from, to)
@@ -336,18 +337,17 @@ impl Findings<'_> {
                     row.void[0]
                 ));
             }
-            let (connections, streams) = self.record.plan.load(cell.mode);
-            let asked = connections * streams;
             let fewer: Vec<String> = cell
                 .rows
                 .iter()
-                .filter(|row| self.has_fewer_in_flight(cell, row))
+                .filter(|row| cell.has_fewer_in_flight(row))
                 .map(|row| format!("{} ({})", row.entry.name, row.connections * row.streams))
                 .collect();
             if !fewer.is_empty() {
                 remarks.push(format!(
-                    "{}: fewer than {asked} requests in flight, since no more connections are held: {}.",
+                    "{}: fewer than {} requests in flight, since no more connections are held: {}.",
                     self.cell_name(cell),
+                    cell.in_flight,
                     fewer.join(", ")
                 ));
             }
