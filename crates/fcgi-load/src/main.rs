@@ -2,7 +2,7 @@
 
 mod cli;
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +15,7 @@ use fcgi_load::{Generator, Mode, Options, Report, capacity};
 use cli::args::{Args, BadInput};
 use cli::live::Live;
 use cli::table::{Notes, Table};
+use cli::terminal;
 
 const EXIT_ERRORS: u8 = 1;
 const EXIT_BAD_INPUT: u8 = 2;
@@ -24,10 +25,20 @@ const EXIT_INTERRUPTED: u8 = 130;
 const CAPACITY_PATIENCE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    match run(Args::parse()) {
+    let outcome = match Args::try_parse() {
+        Ok(args) => run(args),
+        Err(error) if error.use_stderr() => {
+            // Where that fails too there is nobody to tell; the exit status remains.
+            let _ = error.print();
+            Ok(EXIT_BAD_INPUT)
+        }
+        // The help or the version.
+        Err(text) => written(text.print()).map(|()| 0),
+    };
+    match outcome {
         Ok(code) => code.into(),
         Err(error) => {
-            eprintln!("fcgi-load: {error:#}");
+            let _ = writeln!(io::stderr(), "fcgi-load: {error:#}");
             let bad_input = error.is::<BadInput>();
             ExitCode::from(if bad_input { EXIT_BAD_INPUT } else { EXIT_ERRORS })
         }
@@ -48,7 +59,7 @@ fn run(args: Args) -> anyhow::Result<u8> {
     fit_to_capacity(&mut options, &args, &mut notes)?;
 
     let mut generator = Generator::new(options.clone())?;
-    let live = Live::start(generator.progress(), Arc::clone(&interrupted), until);
+    let live = Live::start(generator.progress(), Arc::clone(&interrupted), until)?;
     let report = generator.run(until);
     live.finish();
     let report = report.context("the generator failed")?;
@@ -101,18 +112,21 @@ fn fit_to_capacity(options: &mut Options, args: &Args, notes: &mut Notes) -> any
 }
 
 fn print(args: &Args, options: &Options, report: &Report, notes: &Notes) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    let written = if args.json {
-        serde_json::to_writer(&mut out, &notes.json(options, report))?;
-        writeln!(out)
+    let mut out = io::stdout().lock();
+    written(if args.json {
+        let line = serde_json::to_string(&notes.json(options, report))?;
+        writeln!(out, "{line}")
     } else {
-        let coloured = std::io::stdout().is_terminal()
-            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let coloured = terminal::is_coloured(&out);
         write!(out, "{}", Table { options, report, notes, coloured })
-    };
-    match written.and_then(|()| out.flush()) {
+    })
+}
+
+/// What came of writing to the standard output, once all of it is out.
+fn written(result: io::Result<()>) -> anyhow::Result<()> {
+    match result.and_then(|()| io::stdout().flush()) {
         // `fcgi-load ... | head` is no failure.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.context("cannot write the result"),
     }
 }

@@ -28,8 +28,8 @@ Examples:
   php-fpm, which wants to know the script's file and does not end FCGI_STDOUT:
     fcgi-load unix:/run/php/php-fpm.sock --uri /x.php --param SCRIPT_FILENAME=/srv/x.php --allow-unterminated
 
-Exit status: 0 all replies were good; 1 errors, refusals or no reply, or the server could not be reached;
-2 bad input; 130 interrupted."
+Exit status: 0 all replies were good; 1 errors, refusals or no reply, or the server could not be reached, or the
+result could not be written; 2 bad input; 130 interrupted."
 )]
 pub(crate) struct Args {
     /// The server: unix:PATH or tcp:HOST:PORT

@@ -1,6 +1,6 @@
 //! The line that shows a run's progress while it lasts, and what stops a run.
 
-use std::io::IsTerminal;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use fcgi_load::{Progress, Until};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::terminal;
 
 /// Rare enough to cost the generator's core nothing worth mentioning.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -20,10 +22,18 @@ pub(crate) struct Live {
 
 impl Live {
     /// Shows progress on a terminal, and passes an interrupt on to the generator in any case.
-    pub(crate) fn start(progress: Arc<Progress>, interrupted: Arc<AtomicBool>, until: Until) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// There can be no further thread.
+    pub(crate) fn start(
+        progress: Arc<Progress>,
+        interrupted: Arc<AtomicBool>,
+        until: Until,
+    ) -> io::Result<Self> {
         let over = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&over);
-        let thread = std::thread::spawn(move || {
+        let thread = std::thread::Builder::new().spawn(move || {
             let bar = bar(until);
             let start = Instant::now();
             let mut last = (start, 0);
@@ -42,8 +52,8 @@ impl Live {
                 bar.set_message(message(rate, completed, progress.refused(), progress.errors()));
             }
             bar.finish_and_clear();
-        });
-        Self { over, thread }
+        })?;
+        Ok(Self { over, thread })
     }
 
     /// Takes the line away.
@@ -67,7 +77,7 @@ fn message(rate: f64, completed: u64, refused: u64, errors: u64) -> String {
 }
 
 fn bar(until: Until) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
+    if !terminal::is_capable(&io::stderr()) {
         return ProgressBar::hidden();
     }
     let length = match until {

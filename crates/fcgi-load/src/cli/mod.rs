@@ -3,3 +3,4 @@
 pub(crate) mod args;
 pub(crate) mod live;
 pub(crate) mod table;
+pub(crate) mod terminal;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::server::{Server, counting, hello, record, reply};
 
-fn fcgi_load() -> Command {
+pub(crate) fn fcgi_load() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fcgi-load"));
     command.stdin(Stdio::null());
     command
@@ -21,7 +21,7 @@ fn stdout(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
 }
 
-fn stderr(output: &Output) -> &str {
+pub(crate) fn stderr(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
 }
 

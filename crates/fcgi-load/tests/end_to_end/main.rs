@@ -5,6 +5,7 @@ mod command;
 mod failures;
 mod modes;
 mod open_loop;
+mod output;
 mod server;
 
 use std::time::Duration;
