@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, sockopt};
 
 use crate::address::Address;
-use crate::reply::{GET_VALUES, GET_VALUES_RESULT, Part, Records};
+use crate::reply::{GET_VALUES, GET_VALUES_RESULT, Part, Records, Violation};
 use crate::socket::{Opened, Target};
 use crate::template::encode_pairs;
 
@@ -29,12 +29,18 @@ pub struct Capacity {
 ///
 /// # Errors
 ///
-/// The server could not be reached within the timeout.
+/// The server could not be reached within the timeout, or it speaks HTTP.
 pub fn capacity(address: &Address, timeout: Duration) -> io::Result<Capacity> {
     let deadline = Instant::now() + timeout;
     let socket = connect(address, deadline)
         .map_err(|error| io::Error::new(error.kind(), format!("cannot connect to {address}: {error}")))?;
-    Ok(ask(&socket, deadline).map_or_else(|_| Capacity::default(), |answer| read_pairs(&answer)))
+    match ask(&socket, deadline) {
+        Ok(answer) => Ok(read_pairs(&answer)),
+        Err(Silence::Http(violation)) => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, format!("{address}: {violation}")))
+        }
+        Err(Silence::Other) => Ok(Capacity::default()),
+    }
 }
 
 fn connect(address: &Address, deadline: Instant) -> io::Result<OwnedFd> {
@@ -53,8 +59,26 @@ fn connect(address: &Address, deadline: Instant) -> io::Result<OwnedFd> {
     }
 }
 
+/// Why there is no answer.
+enum Silence {
+    Http(Violation),
+    Other,
+}
+
+impl From<io::Error> for Silence {
+    fn from(_: io::Error) -> Self {
+        Self::Other
+    }
+}
+
+impl From<Errno> for Silence {
+    fn from(_: Errno) -> Self {
+        Self::Other
+    }
+}
+
 /// Returns the content of the `FCGI_GET_VALUES_RESULT`.
-fn ask(socket: &OwnedFd, deadline: Instant) -> io::Result<Vec<u8>> {
+fn ask(socket: &OwnedFd, deadline: Instant) -> Result<Vec<u8>, Silence> {
     let pairs = encode_pairs(&[("FCGI_MAX_CONNS", ""), ("FCGI_MAX_REQS", ""), ("FCGI_MPXS_CONNS", "")]);
     let padding = pairs.len().next_multiple_of(8) - pairs.len();
     let mut query = vec![1, GET_VALUES, 0, 0, 0, pairs.len() as u8, padding as u8, 0];
@@ -68,7 +92,7 @@ fn ask(socket: &OwnedFd, deadline: Instant) -> io::Result<Vec<u8>> {
     let mut buffer = [0; 512];
     loop {
         let count = match rustix::net::recv(socket, &mut buffer[..], RecvFlags::empty()) {
-            Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok((0, _)) => return Err(Silence::Other),
             Ok((count, _)) => count,
             Err(Errno::AGAIN) => {
                 wait(socket, PollFlags::IN, deadline)?;
@@ -78,9 +102,10 @@ fn ask(socket: &OwnedFd, deadline: Instant) -> io::Result<Vec<u8>> {
             Err(errno) => return Err(errno.into()),
         };
         let mut input = &buffer[..count];
-        while let Some(part) =
-            records.next(&mut input).map_err(|error| io::Error::other(error.to_string()))?
-        {
+        while let Some(part) = records.next(&mut input).map_err(|violation| match violation {
+            Violation::Http(_) => Silence::Http(violation),
+            _ => Silence::Other,
+        })? {
             match part {
                 Part::Management { kind: GET_VALUES_RESULT, content, last } => {
                     answer.extend(content);
@@ -88,7 +113,7 @@ fn ask(socket: &OwnedFd, deadline: Instant) -> io::Result<Vec<u8>> {
                         return Ok(answer);
                     }
                 }
-                _ => return Err(io::ErrorKind::InvalidData.into()),
+                _ => return Err(Silence::Other),
             }
         }
     }

@@ -39,14 +39,39 @@ pub(crate) struct EndRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Violation {
     Version(u8),
-    Type { kind: u8, id: u16 },
+    /// The beginning of an HTTP answer, and of another text.
+    Http([u8; 8]),
+    Text([u8; 8]),
+    Type {
+        kind: u8,
+        id: u16,
+    },
     EndLength(u16),
+}
+
+impl Violation {
+    /// What is wrong with a header whose version is not 1.
+    #[cold]
+    fn of(header: [u8; 8]) -> Self {
+        match header {
+            [b'H', b'T', b'T', b'P', b'/', ..] => Self::Http(header),
+            _ if header.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\r' | b'\n')) => Self::Text(header),
+            [version, ..] => Self::Version(version),
+        }
+    }
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Version(version) => write!(f, "a record of version {version} instead of 1"),
+            Self::Http(text) => {
+                let text = text.escape_ascii();
+                write!(f, "\"{text}\" in place of a record: this is an HTTP server, and not a FastCGI one")
+            }
+            Self::Text(text) => {
+                write!(f, "\"{}\" in place of a record: this is no FastCGI server", text.escape_ascii())
+            }
             Self::Type { kind, id } => {
                 write!(f, "a record of type {kind} with request id {id}, which no server sends")
             }
@@ -117,7 +142,7 @@ impl Records {
     fn begin(&mut self, header: [u8; 8]) -> Result<Option<Part<'static>>, Violation> {
         let [version, kind, id_high, id_low, length_high, length_low, padding, _reserved] = header;
         if version != VERSION {
-            return Err(Violation::Version(version));
+            return Err(Violation::of(header));
         }
         let id = u16::from_be_bytes([id_high, id_low]);
         let length = u16::from_be_bytes([length_high, length_low]);
@@ -275,6 +300,9 @@ mod tests {
     fn a_record_that_no_server_may_send_is_a_violation() {
         for (header, violation) in [
             ([2, 6, 0, 1, 0, 0, 0, 0], Violation::Version(2)),
+            (*b"HTTP/1.1", Violation::Http(*b"HTTP/1.1")),
+            (*b"220 mail", Violation::Text(*b"220 mail")),
+            (*b"HTTPS\x16\x03\x01", Violation::Version(b'H')),
             ([1, 1, 0, 1, 0, 8, 0, 0], Violation::Type { kind: 1, id: 1 }),
             ([1, 6, 0, 0, 0, 0, 0, 0], Violation::Type { kind: 6, id: 0 }),
             ([1, 3, 0, 0, 0, 8, 0, 0], Violation::Type { kind: 3, id: 0 }),

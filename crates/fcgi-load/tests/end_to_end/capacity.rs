@@ -36,12 +36,19 @@ fn a_server_that_closes_answers_something_else_or_nothing_has_said_nothing() {
         peer.send(&record(11, 0, &[9, 0, 0, 0, 0, 0, 0, 0], 0));
         peer.wait_for_close();
     });
-    let speaks_http = Server::unix(|mut peer| peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
-    for server in [closes, breaks_off, does_not_know, speaks_http] {
+    let speaks_smtp = Server::unix(|mut peer| peer.send(b"220 mail.example.org ESMTP\r\n"));
+    for server in [closes, breaks_off, does_not_know, speaks_smtp] {
         assert_eq!(capacity(&server.address, PATIENCE).unwrap(), Capacity::default());
     }
     let silent = Server::unix(|mut peer| peer.wait_for_close());
     assert_eq!(capacity(&silent.address, Duration::from_millis(50)).unwrap(), Capacity::default());
+}
+
+#[test]
+fn an_http_server_is_an_error_that_names_it() {
+    let server = Server::unix(|mut peer| peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
+    let error = capacity(&server.address, PATIENCE).unwrap_err();
+    assert!(error.to_string().contains("an HTTP server"), "{error}");
 }
 
 #[test]

@@ -13,11 +13,11 @@ pub(crate) fn fcgi_load() -> Command {
     command
 }
 
-fn run(server: &Server, args: &[&str]) -> Output {
+pub(crate) fn run(server: &Server, args: &[&str]) -> Output {
     fcgi_load().arg(server.address.to_string()).args(args).output().unwrap()
 }
 
-fn stdout(output: &Output) -> &str {
+pub(crate) fn stdout(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
 }
 

@@ -4,8 +4,33 @@ use std::fs::File;
 use std::io::Read;
 use std::process::Stdio;
 
-use crate::command::{fcgi_load, stderr};
+use crate::command::{fcgi_load, run, stderr, stdout};
 use crate::server::{Server, hello};
+
+fn http(mut peer: crate::server::Peer) {
+    if peer.record().is_some() {
+        peer.send(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+    }
+}
+
+#[test]
+fn an_http_server_is_named_as_one() {
+    let server = Server::tcp(http);
+    let output = run(&server, &["-n", "5"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("an HTTP server"), "{}{}", stdout(&output), stderr(&output));
+    assert_eq!(stderr(&output).lines().count(), 1);
+    let output = run(&server, &["-n", "5", "--no-get-values"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).contains("an HTTP server"), "{}", stdout(&output));
+}
+
+#[test]
+fn another_protocol_is_quoted() {
+    let server = Server::tcp(|mut peer| peer.send(b"SSH-2.0-OpenSSH_9.2p1\r\n"));
+    let output = run(&server, &["-n", "5", "--no-get-values"]);
+    assert!(stdout(&output).contains("\"SSH-2.0-\""), "{}", stdout(&output));
+}
 
 #[test]
 fn output_that_cannot_be_written_is_an_error_of_one_line() {
