@@ -81,12 +81,15 @@ impl Load {
             self.name,
             Counts { sent, answered: report.completed, refused: report.refused, ..Counts::default() },
         );
-        let wrong = errors.total() - errors.unanswered - errors.lost - errors.timeout - errors.connect;
+        // A kept connection that ended before a byte of reply leaves its requests as unanswered as a new one does.
+        let unanswered = errors.closed + errors.unanswered;
+        let wrong =
+            errors.total() - unanswered - errors.lost - errors.timeout - errors.connect + report.stray;
         let counts = [
-            (Kind::Unanswered, errors.unanswered),
+            (Kind::Unanswered, unanswered),
             (Kind::Lost, errors.lost),
             (Kind::TimedOut, errors.timeout),
-            (Kind::NotConnected, errors.connect),
+            (Kind::NotConnected, report.connects_failed),
             (Kind::Wrong, wrong),
         ];
         for (kind, count) in counts.into_iter().filter(|(_, count)| *count > 0) {

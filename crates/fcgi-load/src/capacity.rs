@@ -10,7 +10,7 @@ use rustix::net::{RecvFlags, SendFlags, sockopt};
 
 use crate::address::Address;
 use crate::reply::{GET_VALUES, GET_VALUES_RESULT, Part, Records, Violation};
-use crate::socket::{Opened, Target};
+use crate::socket::{Busy, Opened, Target, explain};
 use crate::template::encode_pairs;
 
 /// What one process of the server can take at a time; `None` where it does not say.
@@ -46,15 +46,18 @@ pub fn capacity(address: &Address, timeout: Duration) -> io::Result<Capacity> {
 fn connect(address: &Address, deadline: Instant) -> io::Result<OwnedFd> {
     let target = Target::resolve(address)?;
     loop {
-        match target.open()? {
+        match target.open().map_err(explain)? {
             Opened::Connected(socket) => return Ok(socket),
             Opened::InProgress(socket) => {
                 wait(&socket, PollFlags::OUT, deadline)?;
                 sockopt::socket_error(&socket)??;
                 return Ok(socket);
             }
-            Opened::Busy if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
-            Opened::Busy => return Err(io::Error::new(io::ErrorKind::TimedOut, "its backlog stays full")),
+            Opened::Busy(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
+            Opened::Busy(Busy::Backlog) => {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "its backlog stays full"));
+            }
+            Opened::Busy(Busy::Ports) => return Err(Errno::ADDRNOTAVAIL.into()),
         }
     }
 }

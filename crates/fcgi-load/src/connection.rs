@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::address::Mode;
 use crate::check::Scan;
-use crate::core::Core;
+use crate::core::{Core, Times};
 use crate::reply::Records;
 use crate::report::ErrorKind;
 
@@ -39,6 +39,8 @@ pub(crate) struct Connection {
     /// Failures since the last whole reply, and full backlogs since the last connection.
     failures: u32,
     busy: u32,
+    /// Whether a whole reply has come since it was opened.
+    has_served: bool,
     /// Whether it is on the list of those that wait to be opened.
     is_waiting: bool,
     /// Whether the generator has it on its list of those with something free.
@@ -61,9 +63,7 @@ struct Slot {
     /// The reply has begun.
     begun: bool,
     stdout_ended: bool,
-    /// When the request was due, and when it was sent. The same in a closed loop.
-    due: u64,
-    sent: u64,
+    times: Times,
     /// Apart, so that what is used for every reply stays together.
     scan: Box<Scan>,
 }
@@ -77,6 +77,13 @@ enum State {
     InFlight,
     /// Answered before all of it was sent: its id is not free before the rest is.
     Answered,
+}
+
+impl Slot {
+    /// Whether it has a request that is not answered.
+    fn is_unanswered(&self) -> bool {
+        matches!(self.state, State::Queued | State::InFlight)
+    }
 }
 
 impl Connection {
@@ -95,6 +102,7 @@ impl Connection {
             watches_out: false,
             failures: 0,
             busy: 0,
+            has_served: false,
             is_waiting: false,
             is_listed: false,
         }
@@ -117,13 +125,13 @@ impl Connection {
 
     /// Takes on one request. It is written by [`flush`](Self::flush).
     #[inline]
-    pub(crate) fn dispatch(&mut self, core: &mut Core, due: u64, now: u64) {
+    pub(crate) fn dispatch(&mut self, core: &mut Core, times: Times) {
         let Some(index) = self.free.pop_front() else { return };
         let slot = &mut self.slots[usize::from(index)];
         slot.state = State::Queued;
         slot.begun = false;
         slot.stdout_ended = false;
-        (slot.due, slot.sent) = (due, now);
+        slot.times = times;
         self.unsent.push_back(index);
         self.in_flight += 1;
         core.in_flight += 1;
@@ -150,16 +158,15 @@ impl Connection {
     /// Fails what is overdue, and with it the connection: what still comes on it could not be trusted.
     pub(crate) fn expire(&mut self, core: &mut Core, now: u64) {
         let overdue = now.saturating_sub(core.timeout);
-        let mut expired = match self.link {
-            Link::Connecting(_, since) => self.in_flight == 0 && since < overdue,
-            _ => false,
-        };
+        let mut expired = matches!(self.link, Link::Connecting(_, since) if since < overdue);
         if expired {
-            core.report.errors.count(ErrorKind::Connect, || "no connection within the timeout".into());
+            core.report.connects_failed += 1;
+            core.report.errors.note(|| "no connection within the timeout".into());
         }
+        let is_overdue = |slot: &Slot| slot.state != State::Free && slot.times.sent < overdue;
         for index in 0..self.slots.len() {
             let slot = &self.slots[index];
-            if slot.state != State::Free && slot.sent < overdue {
+            if is_overdue(slot) {
                 expired = true;
                 if slot.state != State::Answered {
                     let words = match (&self.link, slot.begun) {
@@ -184,6 +191,12 @@ impl Connection {
             return;
         }
         core.in_flight -= u64::from(self.in_flight);
+        core.report.unfinished += u64::from(self.in_flight);
+        for slot in &self.slots {
+            if slot.is_unanswered() {
+                core.waited(slot.times);
+            }
+        }
         self.clear();
         self.pause(core, 0);
     }
@@ -191,8 +204,10 @@ impl Connection {
     /// Ends a request that is in flight; does nothing to a slot without one.
     #[cold]
     fn fail(&mut self, core: &mut Core, index: usize, kind: ErrorKind, words: impl FnOnce() -> String) {
-        if matches!(self.slots[index].state, State::Queued | State::InFlight) {
+        let slot = &self.slots[index];
+        if slot.is_unanswered() {
             core.report.errors.count(kind, words);
+            core.waited(slot.times);
             self.release(core, index);
         }
     }
@@ -218,14 +233,38 @@ impl Connection {
     fn end(&mut self, core: &mut Core, errno: Option<Errno>) {
         let words =
             errno.map_or_else(|| "the server closed the connection".into(), |errno| errno.to_string());
+        let now = core.now();
         if self.in_flight == 0 {
             core.report.closed_idle += 1;
-        } else {
+        }
+        if self.in_flight > 0 || !self.has_served {
             self.failures += 1;
         }
+        if self.is_between_replies() {
+            self.closed_between(core, &words);
+        }
         self.abandon(core, &words);
-        let now = core.now();
         self.pause(core, now);
+    }
+
+    /// Whether it has answered, and nothing of a further reply has come.
+    fn is_between_replies(&self) -> bool {
+        let has_begun = |slot: &Slot| slot.is_unanswered() && slot.begun;
+        self.has_served && !self.records.is_mid_record() && !self.slots.iter().any(has_begun)
+    }
+
+    /// The server ended the connection between two replies: what is in flight can be sent again.
+    fn closed_between(&mut self, core: &mut Core, words: &str) {
+        for index in 0..self.slots.len() {
+            let slot = &self.slots[index];
+            if core.retry_closed && slot.is_unanswered() {
+                core.retries.push_back(slot.times);
+                self.release(core, index);
+            } else {
+                let words = || format!("the connection had answered before, and no reply began: {words}");
+                self.fail(core, index, ErrorKind::Closed, words);
+            }
+        }
     }
 
     /// Fails all that is in flight and closes.

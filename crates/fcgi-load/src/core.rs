@@ -1,5 +1,6 @@
 //! What all connections of a generator share.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
@@ -38,6 +39,9 @@ pub(crate) struct Core {
     pub(crate) waiting: Vec<usize>,
     /// Why the last attempt to connect failed.
     pub(crate) connect_error: Option<Errno>,
+    pub(crate) retry_closed: bool,
+    /// Requests to be sent again. No further request is sent before them, so they are never more than can be in flight.
+    pub(crate) retries: VecDeque<Times>,
     /// What one read brought, and what one write is to take; shared, since neither outlives the call.
     pub(crate) input: Vec<u8>,
     pub(crate) output: Vec<u8>,
@@ -67,8 +71,18 @@ impl Core {
             last_byte: 0,
             waiting: Vec::new(),
             connect_error: None,
+            retry_closed: false,
+            retries: VecDeque::new(),
             input: vec![0; IN_LIMIT],
             output: Vec::new(),
+        }
+    }
+
+    /// Accounts, at the time last read, for the waiting of a request that has had no good reply.
+    pub(crate) fn waited(&mut self, times: Times) {
+        self.report.latency.record_without(self.time.saturating_sub(times.due));
+        if let Some(service) = &mut self.report.service {
+            service.record_without(self.time.saturating_sub(times.sent));
         }
     }
 
@@ -78,6 +92,13 @@ impl Core {
         self.time = self.clock.elapsed().as_nanos() as u64;
         self.time
     }
+}
+
+/// When a request was due, and when it was sent. The same in a closed loop.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) due: u64,
+    pub(crate) sent: u64,
 }
 
 /// Equal latencies in a row, not yet recorded: the replies of one read to the requests of one write are recorded at

@@ -13,12 +13,12 @@ use rustix::time::ClockId;
 use crate::address::{Address, Mode};
 use crate::check::Check;
 use crate::connection::Connection;
-use crate::core::Core;
+use crate::core::{Core, Times};
 use crate::options::Options;
 use crate::progress::Progress;
-use crate::report::Report;
+use crate::report::{ErrorKind, Report};
 use crate::run::{Run, TimerSlack, Until, nanoseconds};
-use crate::socket::Target;
+use crate::socket::{Target, explain, is_out_of_descriptors};
 use crate::template::Template;
 
 const MILLISECOND: u64 = 1_000_000;
@@ -52,8 +52,8 @@ impl Generator {
         options.validate().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let target = Target::resolve(&options.address)
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", options.address)))?;
-        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let streams = if options.mode == Mode::Multiplex { options.streams as u16 } else { 1 };
+        let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(explain)?;
+        let streams = options.streams_per_connection() as u16;
         let template = Template::new(&options.request, options.mode != Mode::Close, streams);
         let report = Report::new(options.mode, options.rate);
         let check = Check::new(options.request.expect, streams);
@@ -66,6 +66,7 @@ impl Generator {
             touched: Vec::with_capacity(options.connections),
             events: Vec::with_capacity(EVENTS),
         };
+        generator.core.retry_closed = options.retry_closed;
         if options.mode != Mode::Close {
             generator.open(&options.address)?;
         }
@@ -77,12 +78,13 @@ impl Generator {
         Arc::clone(&self.progress)
     }
 
-    /// Sends, receives and checks until the end. It goes on over failed connections, and gives up where no byte has
-    /// come in for twice the timeout.
+    /// Sends, receives and checks until the end. It goes on over failed connections. A closed loop of so many requests
+    /// gives up where no byte has come in for twice the timeout; every other run has an end of its own.
     ///
     /// # Errors
     ///
-    /// Only what makes the generator itself unable to go on. What the server does wrong is in the report.
+    /// Only what makes the generator itself unable to go on, such as a lack of file descriptors. What the server does
+    /// wrong is in the report.
     pub fn run(&mut self, until: Until) -> io::Result<Report> {
         let _slack = self.rate.map(|_| TimerSlack::least());
         // What happened to kept connections since the last run is no part of this one's time.
@@ -95,8 +97,16 @@ impl Generator {
         let cpu = thread_cpu();
         let mut run = Run::new(until, self.rate, self.core.timeout, self.core.now());
         self.core.last_byte = run.start;
+        let driven = self.drive(&mut run);
+        // After a failure too, so that the next run finds clean connections.
+        let report = self.finish(&run, cpu);
+        driven.map(|()| report)
+    }
+
+    /// The loop of a run.
+    fn drive(&mut self, run: &mut Run) -> io::Result<()> {
         self.progress.publish(&self.core.report);
-        self.kick_off(&mut run);
+        self.kick_off(run)?;
         let mut now = run.start;
         loop {
             if self.progress.is_stopped() {
@@ -105,27 +115,32 @@ impl Generator {
             }
             if now >= run.stop_sending {
                 run.to_send = 0;
+                self.fail_retries();
             }
-            if run.to_send == 0 && self.core.in_flight == 0 {
+            if run.to_send == 0
+                && self.core.in_flight == 0
+                && now >= run.least_end
+                && self.core.retries.is_empty()
+            {
                 break;
             }
-            if self.is_hopeless(&run, now) {
+            if run.may_give_up && self.is_hopeless(now) {
                 self.core.report.gave_up = true;
                 break;
             }
-            let wake = self.next_wake(&run);
+            let wake = self.next_wake(run, now);
             self.wait(wake.saturating_sub(now))?;
-            self.attend(Some(&mut run));
+            self.attend(Some(run));
             now =
                 if self.events.is_empty() || run.period.is_some() { self.core.now() } else { self.core.time };
-            self.reopen(Some(&mut run), now);
+            self.reopen(Some(run), now)?;
             if now >= run.next_tick {
-                self.sweep(&mut run, now);
+                self.sweep(run, now);
             }
-            self.send_due(&mut run, now);
+            self.send_due(run, now);
             self.progress.publish(&self.core.report);
         }
-        Ok(self.finish(&run, now, cpu))
+        Ok(())
     }
 
     /// Opens every connection, and waits for it.
@@ -133,7 +148,7 @@ impl Generator {
         self.connections.iter_mut().for_each(|connection| connection.connect(&mut self.core));
         loop {
             if let Some(errno) = self.core.connect_error {
-                let error = io::Error::from(errno);
+                let error = explain(errno);
                 return Err(io::Error::new(error.kind(), format!("cannot connect to {address}: {error}")));
             }
             let up = self.connections.iter().filter(|connection| connection.is_up()).count();
@@ -150,7 +165,7 @@ impl Generator {
             }
             self.wait(MILLISECOND)?;
             self.attend(None);
-            self.reopen(None, now);
+            self.reopen(None, now)?;
         }
     }
 
@@ -190,14 +205,43 @@ impl Generator {
         if run.period.is_some() {
             return self.list(index);
         }
+        if !self.core.retries.is_empty() {
+            return self.resend(run, index);
+        }
         while run.to_send > 0 && connection.can_send(self.core.mode) {
             // Read when this connection's replies were, an instant ago.
             let now = self.core.time;
             while run.to_send > 0 && connection.can_send(self.core.mode) {
-                connection.dispatch(&mut self.core, now, now);
+                connection.dispatch(&mut self.core, Times { due: now, sent: now });
                 run.sent(now);
             }
             connection.flush(&mut self.core);
+        }
+    }
+
+    /// Closed loop: sends requests again, and then feeds on.
+    #[cold]
+    fn resend(&mut self, run: &mut Run, index: usize) {
+        let connection = &mut self.connections[index];
+        let sent = self.core.time;
+        while connection.can_send(self.core.mode)
+            && let Some(times) = self.core.retries.pop_front()
+        {
+            self.core.report.retried += 1;
+            connection.dispatch(&mut self.core, Times { sent, ..times });
+        }
+        if self.core.retries.is_empty() {
+            return self.feed(run, index);
+        }
+        connection.flush(&mut self.core);
+    }
+
+    /// The time is over: what was to be sent again is not.
+    fn fail_retries(&mut self) {
+        while let Some(times) = self.core.retries.pop_front() {
+            let words = || "the connection had answered before, and the time was over".into();
+            self.core.report.errors.count(ErrorKind::Closed, words);
+            self.core.waited(times);
         }
     }
 
@@ -211,20 +255,24 @@ impl Generator {
         }
     }
 
-    fn kick_off(&mut self, run: &mut Run) {
+    fn kick_off(&mut self, run: &mut Run) -> io::Result<()> {
         let now = run.start;
-        self.reopen(Some(run), now);
+        self.reopen(Some(run), now)?;
         for index in 0..self.connections.len() {
             self.feed(run, index);
         }
         self.send_due(run, now);
+        Ok(())
     }
 
     /// Opens connections whose time has come.
     #[inline]
-    fn reopen(&mut self, mut run: Option<&mut Run>, now: u64) {
+    fn reopen(&mut self, mut run: Option<&mut Run>, now: u64) -> io::Result<()> {
         if self.core.waiting.is_empty() {
-            return;
+            return Ok(());
+        }
+        if let Some(errno) = self.core.connect_error.filter(|&errno| is_out_of_descriptors(errno)) {
+            return Err(explain(errno));
         }
         // Those that must wait longer, or again, list themselves anew.
         for index in std::mem::take(&mut self.core.waiting) {
@@ -233,6 +281,7 @@ impl Generator {
                 self.feed(run, index);
             }
         }
+        Ok(())
     }
 
     /// Fails what is overdue.
@@ -249,17 +298,26 @@ impl Generator {
         if run.period.is_none() {
             return;
         }
-        while run.to_send > 0 && run.next_due() <= now {
+        while !self.core.retries.is_empty() || run.to_send > 0 && run.next_due() <= now {
             let Some(index) = self.available.pop_front() else { break };
             let connection = &mut self.connections[index];
             connection.is_listed = false;
             if !connection.can_send(self.core.mode) {
                 continue;
             }
-            let due = run.next_due();
-            self.core.report.late += u64::from(now - due > LATE);
-            connection.dispatch(&mut self.core, due, now);
-            run.sent(now);
+            let times = match self.core.retries.pop_front() {
+                Some(times) => {
+                    self.core.report.retried += 1;
+                    Times { sent: now, ..times }
+                }
+                None => {
+                    let due = run.next_due();
+                    self.core.report.late += u64::from(now - due > LATE);
+                    run.sent(now);
+                    Times { due, sent: now }
+                }
+            };
+            connection.dispatch(&mut self.core, times);
             self.list(index);
             if self.touched.last() != Some(&index) {
                 self.touched.push(index);
@@ -275,8 +333,11 @@ impl Generator {
         (self.core.timeout / 8).clamp(MILLISECOND, MAX_TICK)
     }
 
-    fn next_wake(&self, run: &Run) -> u64 {
+    fn next_wake(&self, run: &Run, now: u64) -> u64 {
         let mut wake = run.next_tick;
+        if run.least_end > now {
+            wake = wake.min(run.least_end);
+        }
         if run.to_send > 0 {
             wake = wake.min(run.stop_sending);
             if run.period.is_some() && !self.available.is_empty() {
@@ -289,27 +350,33 @@ impl Generator {
         wake
     }
 
-    /// Whether something is owed and nothing at all has come in for too long.
+    /// Whether nothing at all has come in for too long.
     #[inline]
-    fn is_hopeless(&mut self, run: &Run, now: u64) -> bool {
-        if self.core.in_flight == 0 && run.period.is_some() && run.next_due() > now {
-            self.core.last_byte = now;
-        }
+    fn is_hopeless(&self, now: u64) -> bool {
         now.saturating_sub(self.core.last_byte) > self.core.timeout.saturating_mul(2)
     }
 
-    fn finish(&mut self, run: &Run, now: u64, cpu: Duration) -> Report {
+    fn finish(&mut self, run: &Run, cpu: Duration) -> Report {
+        let now = self.core.time;
+        self.core.connect_error = None;
         for connection in &mut self.connections {
             connection.settle(&mut self.core);
             connection.is_listed = false;
         }
+        while let Some(times) = self.core.retries.pop_front() {
+            self.core.report.unfinished += 1;
+            self.core.waited(times);
+        }
         self.available.clear();
-        self.core.latencies.flush(&mut self.core.report.latency);
+        self.core.latencies.flush(self.core.report.latency.good_mut());
         let fresh = Report::new(self.core.mode, self.rate);
         let mut report = std::mem::replace(&mut self.core.report, fresh);
         report.elapsed = Duration::from_nanos(now - run.start);
         report.due = run.due_by(now);
         report.unsent = report.due - run.sent;
+        if let Some(period) = run.period {
+            report.latency.record_unsent(now.saturating_sub(run.next_due()), period, report.unsent);
+        }
         report.sending = match run.period {
             None => report.elapsed,
             Some(period) => Duration::from_nanos((report.due as f64 * period) as u64)

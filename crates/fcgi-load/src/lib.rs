@@ -28,7 +28,20 @@
 //! **An open loop** sends at a fixed rate. Request *k* is due *k* / rate after the start, whatever became of the ones
 //! before it, and [`Report::latency`] counts from then. A request that finds no free connection waits, and the waiting
 //! counts. [`Report::service`] counts from the sending: the difference between the two is the queue.
-//! [`Report::achieved_by_offered`] tells whether the server kept up.
+//! [`Report::kept_up`] tells whether the rate was reached.
+//!
+//! **A latency** is the time to a good reply. A request that never had one counts too: as slower than all that had one,
+//! and with at least the time that it waited, whether it timed out, failed, was refused or was never sent ([`Latency`]).
+//! So trouble can only make a percentile longer. One that falls among such requests is marked as a lower bound, and one
+//! for which there are too few requests is not given.
+//!
+//! **An outage** ends no run of fixed duration, and no open loop. Connections are opened again, with pauses of at most a
+//! tenth of a second. An open loop then sends at once all that is due by then, each counted from its own due time; due
+//! times are computed and not stored, so an outage of any length at any rate takes no memory. What a run of fixed
+//! duration has not sent a tenth of a second after its end is [`Report::unsent`].
+//!
+//! **Every request** is in exactly one row of a [`Report`], and the rows add up to [`Report::due`]. Attempts to connect
+//! are no requests, and are counted apart ([`Report::connects_failed`]).
 //!
 //! **A mode** says how connections are used: one per request ([`Mode::Close`]), kept with one request at a time
 //! ([`Mode::Keep`]), or kept with several ([`Mode::Multiplex`]). That several requests were really in flight is counted,
@@ -39,8 +52,9 @@
 //! Of every reply: that each record is of a type a server may send, and its id in flight on that connection; that the
 //! output ends by an empty `FCGI_STDOUT`; CGI status, body, `appStatus` and `protocolStatus` ([`Expect`]). To refuse is
 //! no error ([`Report::refused`]); a connection that ends before a reply began ([`Errors::unanswered`]) is told apart
-//! from a reply that broke off ([`Errors::lost`]), since a web server may send only the former again. A run goes on
-//! over broken connections and restarting servers, and ends, rather than hangs, where nothing comes any more.
+//! from a reply that broke off ([`Errors::lost`]), since a web server may send only the former again. Nor is a kept
+//! connection that the server closes between two requests ([`Errors::closed`]) the same as either: front ends send the
+//! request again, and so does [`Options::retry_closed`].
 //!
 //! # Why it is seldom the bottleneck
 //!
@@ -62,7 +76,7 @@
 //!
 //! In the order in which a request passes through: `request` (what is asked), `template` (its bytes), `generator` (the
 //! loop) and `run` (when what is due), `connection` (one socket and its requests in flight), `reply` (records in), `check`
-//! (good or not), `report`. This crate shares no code with the project's servers: a misreading of the specification
+//! (good or not), `latency` and `report`. This crate shares no code with the project's servers: a misreading of the specification
 //! made on both sides would go unnoticed.
 
 mod address;
@@ -71,6 +85,7 @@ mod check;
 mod connection;
 mod core;
 mod generator;
+mod latency;
 mod options;
 mod progress;
 mod reply;
@@ -83,8 +98,9 @@ mod template;
 pub use address::{Address, AddressError, Mode, ModeError};
 pub use capacity::{Capacity, capacity};
 pub use generator::Generator;
-/// The type of the histograms in a [`Report`].
+/// The type of the histograms in a [`Latency`].
 pub use hdrhistogram::Histogram;
+pub use latency::{Latency, Quantile};
 pub use options::{Options, OptionsError};
 pub use progress::Progress;
 pub use report::{Errors, Report};

@@ -6,15 +6,17 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use clap::Parser;
-use fcgi_load::{Generator, Mode, Options, Report, capacity};
+use fcgi_load::{Generator, Mode, Options, Report, Until, capacity};
 
 use cli::args::{Args, BadInput};
+use cli::json::Document;
 use cli::live::Live;
-use cli::table::{Notes, Table};
+use cli::notes::Notes;
+use cli::table::Table;
 use cli::terminal;
 
 const EXIT_ERRORS: u8 = 1;
@@ -55,24 +57,52 @@ fn run(args: Args) -> anyhow::Result<u8> {
     }
     let (mut options, until) = args.options()?;
     let mut notes = Notes::default();
-    raise_open_files();
-    fit_to_capacity(&mut options, &args, &mut notes)?;
+    let start = SystemTime::now();
+    let report = measure(&args, &mut options, until, &mut notes, &interrupted);
+    if let Ok(report) = &report {
+        notes.judge(report);
+    }
+    let code = match &report {
+        _ if interrupted.load(Ordering::Relaxed) => EXIT_INTERRUPTED,
+        Ok(report) if is_success(report, args.best_effort) => 0,
+        _ => EXIT_ERRORS,
+    };
+    let mut out = io::stdout().lock();
+    if args.json {
+        let outcome = report.as_ref().map_err(|error| format!("{error:#}"));
+        let document = Document::new(&options, until, start, &notes, outcome, code);
+        let line = serde_json::to_string(&document)?;
+        let wrote = written(writeln!(out, "{line}"));
+        // What went wrong first is what the line on stderr says.
+        report?;
+        wrote?;
+    } else {
+        let report = report?;
+        let coloured = terminal::is_coloured(&out);
+        let table = Table { options: &options, report: &report, notes: &notes, coloured };
+        written(write!(out, "{table}"))?;
+    }
+    Ok(code)
+}
 
+fn measure(
+    args: &Args,
+    options: &mut Options,
+    until: Until,
+    notes: &mut Notes,
+    interrupted: &Arc<AtomicBool>,
+) -> anyhow::Result<Report> {
+    raise_open_files();
+    fit_to_capacity(options, args, notes)?;
     let mut generator = Generator::new(options.clone())?;
-    let live = Live::start(generator.progress(), Arc::clone(&interrupted), until)?;
+    let live = Live::start(generator.progress(), Arc::clone(interrupted), until)?;
     let report = generator.run(until);
     live.finish();
-    let report = report.context("the generator failed")?;
+    report.context("the generator failed")
+}
 
-    notes.judge(&report);
-    print(&args, &options, &report, &notes)?;
-    Ok(if interrupted.load(Ordering::Relaxed) {
-        EXIT_INTERRUPTED
-    } else if report.is_clean() && report.completed > 0 {
-        0
-    } else {
-        EXIT_ERRORS
-    })
+fn is_success(report: &Report, best_effort: bool) -> bool {
+    report.is_clean() && report.completed > 0 && (best_effort || report.kept_up())
 }
 
 /// Asks the server what it can take. Kept connections beyond that would wait for ever, so they are not opened.
@@ -109,17 +139,6 @@ fn fit_to_capacity(options: &mut Options, args: &Args, notes: &mut Notes) -> any
         ));
     }
     Ok(())
-}
-
-fn print(args: &Args, options: &Options, report: &Report, notes: &Notes) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    written(if args.json {
-        let line = serde_json::to_string(&notes.json(options, report))?;
-        writeln!(out, "{line}")
-    } else {
-        let coloured = terminal::is_coloured(&out);
-        write!(out, "{}", Table { options, report, notes, coloured })
-    })
 }
 
 /// What came of writing to the standard output, once all of it is out.

@@ -23,7 +23,14 @@ pub struct Options {
     pub rate: Option<f64>,
     /// How long a connection and a reply may take, each. Counted from the sending, in an open loop too.
     pub timeout: Duration,
+    /// Whether a request is sent again, as a front end does, where its kept connection had answered before and ended
+    /// before a byte of this reply. A connection that never answered is no reason, so a request is not sent for ever.
+    /// Its latency counts from when it was first sent or was due.
+    pub retry_closed: bool,
 }
+
+/// One request for each nanosecond of the clock.
+const MAX_RATE: f64 = 1e9;
 
 /// What is wrong with [`Options`].
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -34,8 +41,8 @@ pub enum OptionsError {
     /// Request ids have 16 bits, and 0 is taken (section 3.3).
     #[error("the number of streams must be from 1 to 65535, not {0}")]
     Streams(usize),
-    /// Zero, negative or not a number.
-    #[error("the rate must be a positive number of requests per second, not {0}")]
+    /// Zero, negative, not a number, or more than one request for each nanosecond of the clock.
+    #[error("the rate must be a positive number of requests per second, at most 1000000000, not {0}")]
     Rate(f64),
     /// Nothing can be answered in no time.
     #[error("the timeout must be longer than 0")]
@@ -46,7 +53,21 @@ impl Options {
     /// One kept connection, closed loop, five seconds of patience: change what is to be otherwise.
     pub fn new(address: Address, request: RequestSpec) -> Self {
         let timeout = Duration::from_secs(5);
-        Self { address, mode: Mode::Keep, connections: 1, streams: 1, request, rate: None, timeout }
+        Self {
+            address,
+            mode: Mode::Keep,
+            connections: 1,
+            streams: 1,
+            request,
+            rate: None,
+            timeout,
+            retry_closed: false,
+        }
+    }
+
+    /// How many requests may be in flight on a connection: one where it is not [`Mode::Multiplex`].
+    pub fn streams_per_connection(&self) -> usize {
+        if self.mode == Mode::Multiplex { self.streams } else { 1 }
     }
 
     /// Whether a generator can be made of them.
@@ -62,7 +83,7 @@ impl Options {
             return Err(OptionsError::Streams(self.streams));
         }
         match self.rate {
-            Some(rate) if !(rate > 0.0 && rate.is_finite()) => return Err(OptionsError::Rate(rate)),
+            Some(rate) if !(rate > 0.0 && rate <= MAX_RATE) => return Err(OptionsError::Rate(rate)),
             _ => {}
         }
         if self.timeout.is_zero() { Err(OptionsError::NoTimeout) } else { Ok(()) }

@@ -42,6 +42,6 @@ impl Progress {
     pub(crate) fn publish(&self, report: &Report) {
         self.completed.store(report.completed, Ordering::Relaxed);
         self.refused.store(report.refused, Ordering::Relaxed);
-        self.errors.store(report.errors.total(), Ordering::Relaxed);
+        self.errors.store(report.errors.counted, Ordering::Relaxed);
     }
 }

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::process::{Resource, getrlimit};
 
 use crate::address::Address;
 
@@ -22,8 +23,17 @@ pub(crate) enum Opened {
     Connected(OwnedFd),
     /// Writable once connected.
     InProgress(OwnedFd),
-    /// Not now: the server's backlog is full, or this machine is out of ports. Nothing is wrong; try again.
-    Busy,
+    /// Not now. Nothing is wrong; try again.
+    Busy(Busy),
+}
+
+/// What there is too little of for the moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Busy {
+    /// Room in the server's backlog.
+    Backlog,
+    /// Local ports of this machine.
+    Ports,
 }
 
 impl Target {
@@ -58,8 +68,30 @@ impl Target {
             Ok(()) => Ok(Opened::Connected(socket)),
             Err(Errno::INPROGRESS | Errno::INTR) => Ok(Opened::InProgress(socket)),
             // unix(7) answers a full backlog with EAGAIN; connect(2) a lack of local ports with EADDRNOTAVAIL.
-            Err(Errno::AGAIN | Errno::ADDRNOTAVAIL) => Ok(Opened::Busy),
+            Err(Errno::AGAIN) => Ok(Opened::Busy(Busy::Backlog)),
+            Err(Errno::ADDRNOTAVAIL) => Ok(Opened::Busy(Busy::Ports)),
             Err(errno) => Err(errno),
         }
     }
+}
+
+/// Whether this is a lack of this machine's, which says nothing of the server.
+pub(crate) fn is_out_of_descriptors(errno: Errno) -> bool {
+    matches!(errno, Errno::MFILE | Errno::NFILE)
+}
+
+/// The error, in words that say what to do where descriptors are lacking.
+pub(crate) fn explain(errno: Errno) -> io::Error {
+    let words = match errno {
+        Errno::MFILE => {
+            let most =
+                getrlimit(Resource::Nofile).current.map_or("any number".into(), |most| most.to_string());
+            format!(
+                "out of file descriptors: this process may open {most} (ulimit -n); raise that, or open fewer connections"
+            )
+        }
+        Errno::NFILE => "out of file descriptors: the whole machine has no more (sysctl fs.file-max)".into(),
+        _ => return errno.into(),
+    };
+    io::Error::new(io::Error::from(errno).kind(), words)
 }

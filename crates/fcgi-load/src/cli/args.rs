@@ -28,8 +28,21 @@ Examples:
   php-fpm, which wants to know the script's file and does not end FCGI_STDOUT:
     fcgi-load unix:/run/php/php-fpm.sock --uri /x.php --param SCRIPT_FILENAME=/srv/x.php --allow-unterminated
 
-Exit status: 0 all replies were good; 1 errors, refusals or no reply, or the server could not be reached, or the
-result could not be written; 2 bad input; 130 interrupted."
+  php-fpm that ends its workers after pm.max_requests, each request sent again as a web server would:
+    fcgi-load unix:/run/php/php-fpm.sock -p SCRIPT_FILENAME=/srv/x.php --allow-unterminated --retry-closed
+
+What counts: every request is in exactly one row: good, refused, an error, unsent, or unfinished (in flight at an
+interrupt). A latency is the time to a good reply, counted from the sending, or with --rate from the time the request
+was due: request number k is due k / rate after the start, whatever became of those before. A request without a good
+reply counts as slower than all that had one, and with at least what it waited; a percentile among these is marked
+>=. \"too few\" stands where there are too few requests for a percentile.
+
+With --rate and --duration a run lasts that long through any outage. It connects again, at most a tenth of a second
+after the server is back, and sends at once all that is due by then. What is not sent a tenth of a second after the
+end (with --requests: --timeout after the last was due) is not sent.
+
+Exit status: 0 all replies were good; 1 errors, refusals, failed connections or no reply, less than 99 % of --rate was achieved, the
+server could not be reached, or the result could not be written; 2 bad input; 130 interrupted."
 )]
 pub(crate) struct Args {
     /// The server: unix:PATH or tcp:HOST:PORT
@@ -63,6 +76,10 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "R", allow_negative_numbers = true)]
     rate: Option<f64>,
 
+    /// With --rate: that the rate is not reached is no failure
+    #[arg(long, requires = "rate")]
+    pub(crate) best_effort: bool,
+
     /// Request method [default: GET, or POST with --body]
     #[arg(long, value_name = "METHOD")]
     method: Option<String>,
@@ -94,6 +111,10 @@ pub(crate) struct Args {
     /// How long a connection and a reply may take, each
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5s")]
     timeout: Duration,
+
+    /// Send a request again where its kept connection had answered before and was closed before this reply began
+    #[arg(long)]
+    retry_closed: bool,
 
     /// Do not ask FCGI_GET_VALUES first
     #[arg(long)]
@@ -133,6 +154,7 @@ impl Args {
             streams: self.streams.unwrap_or(8),
             rate: self.rate,
             timeout: self.timeout,
+            retry_closed: self.retry_closed,
             ..Options::new(self.address.clone(), request)
         };
         options.validate().map_err(|error| BadInput(error.to_string()))?;

@@ -1,70 +1,10 @@
-//! The result for a reader, and for a program.
+//! The result for a reader.
 
 use std::fmt;
 
-use fcgi_load::{Capacity, Mode, Options, Report};
+use fcgi_load::{Capacity, Latency, Options, Quantile, Report};
 
-/// Above this share of a core the generator, not the server, may have set the pace.
-const BUSY_GENERATOR: f64 = 0.9;
-/// Under this share of the offered rate a queue was growing.
-const KEPT_UP: f64 = 0.99;
-
-/// What there is to say about a run beside its numbers.
-#[derive(Debug, Default)]
-pub(crate) struct Notes {
-    pub(crate) capacity: Option<Capacity>,
-    warnings: Vec<String>,
-}
-
-impl Notes {
-    pub(crate) fn warn(&mut self, warning: String) {
-        self.warnings.push(warning);
-    }
-
-    /// Looks for what makes the numbers mean less than they seem to.
-    pub(crate) fn judge(&mut self, report: &Report) {
-        if report.generator_load() > BUSY_GENERATOR {
-            self.warn(format!(
-                "this generator used {:.0} % of a core: it may have been the bottleneck, not the server",
-                report.generator_load() * 100.0
-            ));
-        }
-        if let Some(share) = report.achieved_by_offered()
-            && share < KEPT_UP
-            && !report.stopped
-        {
-            self.warn(format!(
-                "only {:.1} % of the offered rate was achieved: the latencies are those of a growing queue",
-                share * 100.0
-            ));
-        }
-        let peak = report.peak_in_flight;
-        if report.mode == Mode::Multiplex && peak < 2 && report.completed > 1 {
-            self.warn("no connection ever had two requests in flight: nothing was multiplexed".into());
-        }
-        if report.gave_up {
-            self.warn("the run ended early: nothing came from the server in twice the timeout".into());
-        }
-        if report.stopped {
-            self.warn("the run was interrupted; requests then in flight are not counted".into());
-        }
-    }
-
-    /// One object with all of it.
-    pub(crate) fn json(&self, options: &Options, report: &Report) -> serde_json::Value {
-        serde_json::json!({
-            "address": options.address.to_string(),
-            "connections": options.connections,
-            "streams": streams(options),
-            "capacity": self.capacity,
-            "throughput": report.throughput(),
-            "achieved_rate": report.achieved_rate(),
-            "achieved_by_offered": report.achieved_by_offered(),
-            "warnings": self.warnings,
-            "report": report,
-        })
-    }
-}
+use super::notes::Notes;
 
 /// The result as text.
 pub(crate) struct Table<'a> {
@@ -77,7 +17,7 @@ pub(crate) struct Table<'a> {
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let options = self.options;
-        let each = match streams(options) {
+        let each = match options.streams_per_connection() {
             1 => String::new(),
             streams => format!(" x {streams} streams"),
         };
@@ -103,13 +43,12 @@ impl fmt::Display for Table<'_> {
 impl Table<'_> {
     fn figures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let report = self.report;
-        let concluded = report.completed + report.refused + report.errors.total();
-        row(f, "throughput", &format!("{:.0} good replies/s", report.throughput()))?;
-        row(f, "elapsed", &format!("{:.3} s", report.elapsed.as_secs_f64()))?;
-        row(f, "checked", &format!("{} of {concluded} good", report.completed))?;
+        row(f, "throughput", &format!("{} good replies/s", rate(report.throughput())))?;
+        row(f, "elapsed", &time(u64::try_from(report.elapsed.as_nanos()).unwrap_or(u64::MAX)))?;
+        row(f, "checked", &format!("{} of {} good", report.completed, report.due))?;
         if let (Some(offered), Some(share)) = (report.offered_rate, report.achieved_by_offered()) {
-            let achieved = report.achieved_rate();
-            row(f, "achieved/offered", &format!("{achieved:.0} / {offered:.0} per s = {share:.4}"))?;
+            let (achieved, offered) = (rate(report.achieved_rate()), rate(offered));
+            row(f, "achieved/offered", &format!("{achieved} / {offered} per s = {share:.4}"))?;
             row(
                 f,
                 "sent",
@@ -123,24 +62,28 @@ impl Table<'_> {
         }
         row(f, "peak in flight", &format!("{} per connection", report.peak_in_flight))?;
         row(f, "connections", &format!("{} opened", report.connections_opened))?;
-        if report.closed_idle > 0 {
-            row(f, "", &format!("{} closed by the server while idle", report.closed_idle))?;
-        }
-        if report.backlog_full > 0 {
-            row(f, "", &format!("{} waits for a full backlog", report.backlog_full))?;
+        for (count, words) in [
+            (report.connects_failed, "attempts failed"),
+            (report.closed_idle, "closed by the server while idle"),
+            (report.retried, "sent again, since their connection was closed before a reply began"),
+            (report.stray, "breaches of the protocol outside any reply"),
+            (report.backlog_full, "waits for a full backlog"),
+            (report.no_local_port, "waits for a free local port"),
+        ] {
+            if count > 0 {
+                row(f, "", &format!("{count} {words}"))?;
+            }
         }
         row(f, "bytes", &format!("{} out, {} in", bytes(report.bytes_out), bytes(report.bytes_in)))?;
         if report.stderr_bytes > 0 {
             row(f, "", &format!("{} of them FCGI_STDERR", bytes(report.stderr_bytes)))?;
         }
-        let per_request = report.cpu.as_secs_f64() * 1e6 / concluded.max(1) as f64;
-        let load = report.generator_load() * 100.0;
-        row(f, "generator CPU", &format!("{load:.0} % of a core, {per_request:.2} us per request"))
+        row(f, "generator CPU", &generator_cpu(report))
     }
 
     fn latencies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let report = self.report;
-        if report.completed == 0 {
+        if report.latency.is_empty() {
             return Ok(());
         }
         let since = if report.service.is_some() { "due" } else { "sent" };
@@ -149,14 +92,22 @@ impl Table<'_> {
             write!(f, "   since sent")?;
         }
         writeln!(f)?;
-        for (name, quantile) in
+        for (name, share) in
             [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999), ("max", 1.0)]
         {
-            write!(f, "  {name:<8} {:>12}", time(report.latency.value_at_quantile(quantile)))?;
+            write!(f, "  {name:<8} {:>12}", quantile(&report.latency, share))?;
             if let Some(service) = &report.service {
-                write!(f, " {:>12}", time(service.value_at_quantile(quantile)))?;
+                write!(f, " {:>12}", quantile(service, share))?;
             }
             writeln!(f)?;
+        }
+        let without = report.due - report.completed;
+        if without > 0 {
+            let note = format!(
+                "{without} requests had no good reply. They count as slower than all that had one, and with at least (>=)\n  \
+                 what they waited."
+            );
+            writeln!(f, "  {}", self.paint("2", &note))?;
         }
         if report.service.is_none() {
             let note = "A closed loop waits for each reply, so a stall delays requests that then are not counted as late\n  \
@@ -168,12 +119,17 @@ impl Table<'_> {
 
     fn problems(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let report = self.report;
-        if report.is_clean() && self.notes.warnings.is_empty() {
+        let is_whole = report.due == report.completed;
+        if is_whole && report.errors.samples.is_empty() && self.notes.warnings.is_empty() {
             return Ok(());
         }
         writeln!(f)?;
-        if report.refused > 0 {
-            writeln!(f, "{} {}", self.paint("33", "refused"), report.refused)?;
+        for (name, count) in
+            [("refused", report.refused), ("unsent", report.unsent), ("unfinished", report.unfinished)]
+        {
+            if count > 0 {
+                writeln!(f, "{} {count}", self.paint("33", name))?;
+            }
         }
         let errors = report.errors.by_kind().into_iter().filter(|(_, count)| *count > 0);
         for (kind, count) in errors {
@@ -207,8 +163,28 @@ fn says(capacity: &Capacity) -> String {
     if known.is_empty() { "nothing of its capacity".into() } else { known.join(", ") }
 }
 
-fn streams(options: &Options) -> usize {
-    if options.mode == Mode::Multiplex { options.streams } else { 1 }
+fn generator_cpu(report: &Report) -> String {
+    let Some(load) = report.generator_load() else { return "too short a run to say".into() };
+    let sent = report.due - report.unsent;
+    let per_request = report.cpu.as_secs_f64() * 1e6 / sent.max(1) as f64;
+    format!("{:.0} % of a core, {per_request:.2} us per request", load * 100.0)
+}
+
+fn quantile(latency: &Latency, share: f64) -> String {
+    match latency.quantile(share) {
+        None => "too few".into(),
+        Some(Quantile::Exactly(value)) => time(value),
+        Some(Quantile::AtLeast(value)) => format!(">= {}", time(value)),
+    }
+}
+
+/// Requests per second, with as many digits as mean something.
+fn rate(value: f64) -> String {
+    match value {
+        1000.0.. => format!("{value:.0}"),
+        10.0.. => format!("{value:.1}"),
+        _ => format!("{value:.3}"),
+    }
 }
 
 fn time(nanoseconds: u64) -> String {

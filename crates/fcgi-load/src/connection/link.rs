@@ -8,7 +8,7 @@ use super::{Connection, Link};
 use crate::address::Mode;
 use crate::core::Core;
 use crate::report::ErrorKind;
-use crate::socket::{Opened, Target};
+use crate::socket::{Busy, Opened, Target, is_out_of_descriptors};
 
 const MILLISECOND: u64 = 1_000_000;
 /// The longest pause before a connection that failed is opened again.
@@ -51,8 +51,11 @@ impl Connection {
                     self.link = Link::Connecting(socket, now);
                 }
             }
-            Ok(Opened::Busy) => {
-                core.report.backlog_full += 1;
+            Ok(Opened::Busy(lack)) => {
+                match lack {
+                    Busy::Backlog => core.report.backlog_full += 1,
+                    Busy::Ports => core.report.no_local_port += 1,
+                }
                 let pause = (FIRST_BUSY_PAUSE << self.busy.min(16)).min(MAX_BUSY_PAUSE);
                 self.busy += 1;
                 self.wait(core, now + pause);
@@ -78,19 +81,23 @@ impl Connection {
     fn opened(&mut self, core: &mut Core) {
         core.report.connections_opened += 1;
         self.busy = 0;
+        self.has_served = false;
     }
 
     fn connect_failed(&mut self, core: &mut Core, errno: Errno) {
+        let now = core.now();
         core.connect_error = Some(errno);
-        if self.in_flight == 0 {
-            core.report.errors.count(ErrorKind::Connect, || format!("cannot connect: {errno}"));
+        if is_out_of_descriptors(errno) {
+            // Not the server's failure: the generator ends.
+            return self.pause(core, now);
         }
+        core.report.connects_failed += 1;
+        core.report.errors.note(|| format!("cannot connect: {errno}"));
         for index in 0..self.slots.len() {
             self.fail(core, index, ErrorKind::Connect, || format!("cannot connect: {errno}"));
         }
         self.clear();
         self.failures += 1;
-        let now = core.now();
         self.pause(core, now);
     }
 

@@ -165,6 +165,7 @@ impl Connection {
             other => (ErrorKind::ProtocolStatus, format!("protocolStatus {other} instead of 0")),
         };
         self.failures = 0;
+        self.has_served = true;
         self.fail(core, index, kind, || words);
         false
     }
@@ -172,18 +173,21 @@ impl Connection {
     #[inline]
     fn completed(&mut self, core: &mut Core, index: usize, now: u64) {
         self.failures = 0;
+        self.has_served = true;
         let slot = &self.slots[index];
         core.report.completed += 1;
-        core.latencies.record(now.saturating_sub(slot.due), &mut core.report.latency);
+        core.latencies.record(now.saturating_sub(slot.times.due), core.report.latency.good_mut());
         if let Some(service) = &mut core.report.service {
-            service.saturating_record(now.saturating_sub(slot.sent));
+            service.good_mut().saturating_record(now.saturating_sub(slot.times.sent));
         }
         self.release(core, index);
     }
 
     fn refused(&mut self, core: &mut Core, index: usize) -> bool {
         self.failures = 0;
+        self.has_served = true;
         core.report.refused += 1;
+        core.waited(self.slots[index].times);
         self.release(core, index);
         false
     }
@@ -203,7 +207,10 @@ impl Connection {
                 Some(only) if self.in_flight == 1 => {
                     self.fail(core, only, ErrorKind::Protocol, || words.into())
                 }
-                _ => core.report.errors.count(ErrorKind::Protocol, || words.into()),
+                _ => {
+                    core.report.stray += 1;
+                    core.report.errors.note(|| words.into());
+                }
             },
         }
         self.abandon(core, "its connection was closed, since the server had broken the protocol");

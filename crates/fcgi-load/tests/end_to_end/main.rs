@@ -1,12 +1,17 @@
 //! The generator against scripted servers, over real sockets.
 
 mod capacity;
+mod closed;
 mod command;
 mod failures;
+mod log;
 mod modes;
 mod open_loop;
+mod outage;
 mod output;
+mod rows;
 mod server;
+mod small;
 
 use std::time::Duration;
 
@@ -22,6 +27,7 @@ fn run(options: Options, requests: u64) -> Report {
 fn assert_clean(report: &Report, requests: u64) {
     assert_eq!(report.errors.total(), 0, "{:?}", report.errors);
     assert_eq!((report.completed, report.refused), (requests, 0));
+    assert_eq!(report.latency.good().len(), requests);
     assert_eq!(report.latency.len(), requests);
     assert!(report.elapsed > Duration::ZERO);
 }

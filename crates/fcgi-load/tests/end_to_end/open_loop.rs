@@ -8,8 +8,8 @@ use crate::server::{Server, counting, hello, reply};
 use crate::{assert_clean, run};
 
 /// So many latencies of at least this length.
-fn at_least(histogram: &fcgi_load::Histogram<u64>, length: Duration) -> u64 {
-    histogram.count_between(length.as_nanos() as u64, u64::MAX)
+fn at_least(latency: &fcgi_load::Latency, length: Duration) -> u64 {
+    latency.good().count_between(length.as_nanos() as u64, u64::MAX)
 }
 
 #[test]

@@ -1,8 +1,10 @@
-//! What the command writes, where, and whether it can.
+//! What the command writes, where, and whether it can: one line that names the trouble, and JSON in any case.
 
 use std::fs::File;
 use std::io::Read;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
+
+use serde_json::Value;
 
 use crate::command::{fcgi_load, run, stderr, stdout};
 use crate::server::{Server, hello};
@@ -30,6 +32,84 @@ fn another_protocol_is_quoted() {
     let server = Server::tcp(|mut peer| peer.send(b"SSH-2.0-OpenSSH_9.2p1\r\n"));
     let output = run(&server, &["-n", "5", "--no-get-values"]);
     assert!(stdout(&output).contains("\"SSH-2.0-\""), "{}", stdout(&output));
+}
+
+/// The command with so few descriptors.
+fn with_descriptors(count: usize, server: &Server, args: &str) -> Output {
+    let program = env!("CARGO_BIN_EXE_fcgi-load");
+    let line = format!("ulimit -n {count}; exec {program} {} {args}", server.address);
+    std::process::Command::new("sh").args(["-c", &line]).output().unwrap()
+}
+
+#[test]
+fn out_of_descriptors_is_one_line_that_names_ulimit() {
+    for server in [Server::unix(hello), Server::tcp(hello)] {
+        for args in ["-c 100 -n 1000", "-c 100 -n 1000 --mode close", "-c 100 -r 100000 -d 1s --mode close"] {
+            let output = with_descriptors(40, &server, args);
+            assert_eq!(output.status.code(), Some(1), "{args}: {}", stdout(&output));
+            let text = stderr(&output);
+            assert!(text.contains("ulimit -n") && text.contains("40"), "{args}: {text}{}", stdout(&output));
+            assert_eq!((text.lines().count(), stdout(&output)), (1, ""), "{args}: {text}");
+            let json = with_descriptors(40, &server, &format!("{args} --json"));
+            let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+            assert!(json["error"].as_str().unwrap().contains("ulimit -n"), "{json}");
+        }
+    }
+    // Not even enough to begin.
+    let output = with_descriptors(4, &Server::unix(hello), "-n 1");
+    assert!(stderr(&output).contains("ulimit -n"), "{}", stderr(&output));
+}
+
+#[test]
+fn json_says_what_was_asked_of_whom_by_what_and_when() {
+    let server = Server::unix(hello);
+    let args =
+        ["--no-get-values", "-n", "5", "--json", "--uri", "/a?b=c", "-p", "X=y", "--expect-status", "200"];
+    let output = run(&server, &args);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["address"], server.address.to_string());
+    assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
+    let request = &json["request"];
+    assert_eq!((&request["method"], &request["uri"]), (&"GET".into(), &"/a?b=c".into()), "{json}");
+    assert_eq!(request["params"]["X"], "y");
+    assert_eq!((&request["body_bytes"], &request["expect"]["status"]), (&0.into(), &200.into()));
+    assert_eq!(
+        (&json["requests"], &json["duration_s"], &json["timeout_s"]),
+        (&5.into(), &Value::Null, &5.0.into())
+    );
+    assert_eq!((&json["error"], &json["exit_status"]), (&Value::Null, &0.into()), "{json}");
+    assert_times(&json);
+}
+
+/// Both are such as 2026-01-31T23:59:59.123Z, and the end is not before the start.
+#[track_caller]
+fn assert_times(json: &Value) {
+    let (start, end) = (json["start"].as_str().unwrap(), json["end"].as_str().unwrap());
+    for time in [start, end] {
+        let pattern: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        assert_eq!(pattern, "0000-00-00T00:00:00.000Z", "{time}");
+        assert!(time > "2025", "{time}");
+    }
+    assert!(start <= end, "{start} {end}");
+}
+
+#[test]
+fn json_is_written_too_where_no_connection_could_be_made() {
+    for args in [&["--json"][..], &["--json", "--no-get-values"]] {
+        let output = fcgi_load().arg("unix:/nonexistent/socket").args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(json["address"], "unix:/nonexistent/socket");
+        assert!(json["error"].as_str().unwrap().contains("cannot connect"), "{json}");
+        assert_eq!((&json["report"], &json["exit_status"]), (&Value::Null, &1.into()));
+        assert_times(&json);
+    }
+    // In close mode the run itself finds that out.
+    let args = ["--json", "--no-get-values", "--mode", "close", "-n", "3", "--timeout", "100ms"];
+    let output = fcgi_load().arg("unix:/nonexistent/socket").args(args).output().unwrap();
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["report"]["errors"]["connect"], 3, "{json}");
 }
 
 #[test]

@@ -161,6 +161,16 @@ impl Peer {
         Some((kind, u16::from_be_bytes([a, b]), content))
     }
 
+    /// Serves a connection that was accepted elsewhere.
+    pub(crate) fn of(stream: UnixStream) -> Self {
+        Self { stream: Box::new(stream), number: 0, requests: Vec::new() }
+    }
+
+    /// Whether all of it could be written.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
     /// Writes; a client that has gone is the test's business, not the server's.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
