@@ -155,8 +155,9 @@ impl Connection {
         }
     }
 
-    /// Fails what is overdue, and with it the connection: what still comes on it could not be trusted.
-    pub(crate) fn expire(&mut self, core: &mut Core, now: u64) {
+    /// Fails what is overdue, and with it the connection: what still comes on it could not be trusted. Whether something
+    /// seemed overdue: the connection may have been read, and may then take a request.
+    pub(crate) fn expire(&mut self, core: &mut Core, now: u64) -> bool {
         let overdue = now.saturating_sub(core.timeout);
         let mut expired = matches!(self.link, Link::Connecting(_, since) if since < overdue);
         if expired {
@@ -164,6 +165,11 @@ impl Connection {
             core.report.errors.note(|| "no connection within the timeout".into());
         }
         let is_overdue = |slot: &Slot| slot.state != State::Free && slot.times.sent < overdue;
+        let seems_overdue = self.slots.iter().any(is_overdue);
+        if seems_overdue {
+            // Where this process itself was held up, the reply may have been here all along.
+            self.receive(core, false);
+        }
         for index in 0..self.slots.len() {
             let slot = &self.slots[index];
             if is_overdue(slot) {
@@ -183,6 +189,7 @@ impl Connection {
             self.failures += 1;
             self.pause(core, now);
         }
+        seems_overdue
     }
 
     /// Forgets everything under way, so that the next run finds a clean connection.

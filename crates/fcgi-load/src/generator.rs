@@ -288,7 +288,10 @@ impl Generator {
     fn sweep(&mut self, run: &mut Run, now: u64) {
         run.next_tick = now + self.tick();
         for index in 0..self.connections.len() {
-            self.connections[index].expire(&mut self.core, now);
+            if self.connections[index].expire(&mut self.core, now) {
+                // No event tells of what was read here.
+                self.feed(run, index);
+            }
         }
     }
 

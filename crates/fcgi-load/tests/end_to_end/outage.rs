@@ -2,12 +2,15 @@
 //! shows in the percentiles. Each is held against the log that the server keeps.
 
 use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::command::fcgi_load;
+use crate::command::{fcgi_load, stdout};
 use crate::log::{LoggedServer, Trouble};
+use crate::server::{Server, reply};
 
 fn run(server: &LoggedServer, args: &str) -> (Output, Value) {
     let output = fcgi_load()
@@ -121,4 +124,34 @@ fn a_closed_loop_by_time_lasts_as_long_too() {
         assert!(report["elapsed_s"].as_f64().unwrap() >= 1.2, "{json}");
         assert_eq!(report["completed"].as_u64().unwrap() as usize, server.answered(), "{json}");
     }
+}
+
+#[test]
+fn replies_that_came_while_the_generator_itself_was_held_up_are_no_timeouts() {
+    // More connections than one look at epoll tells of.
+    let came = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&came);
+    let server = Server::unix(move |mut peer| {
+        while let Some(request) = peer.request() {
+            count.fetch_add(1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(400));
+            peer.send(&reply(request.id, b"Hello"));
+        }
+    });
+    let args = ["--no-get-values", "-c", "600", "-n", "1200", "--timeout", "1s"];
+    let child = fcgi_load()
+        .arg(server.address.to_string())
+        .args(args)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while came.load(Ordering::SeqCst) < 600 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, rustix::process::Signal::STOP).unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    rustix::process::kill_process(process, rustix::process::Signal::CONT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(stdout(&output).contains("1200 of 1200 good"), "{}", stdout(&output));
 }
