@@ -112,6 +112,12 @@ impl Connection {
         matches!(self.link, Link::Up(_))
     }
 
+    /// Whether there is something for [`flush`](Self::flush) to write.
+    #[inline]
+    pub(crate) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
     /// Whether a request can be given to it now.
     #[inline]
     pub(crate) fn can_send(&self, mode: Mode) -> bool {

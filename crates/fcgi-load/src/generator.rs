@@ -200,8 +200,10 @@ impl Generator {
     #[inline]
     fn feed(&mut self, run: &mut Run, index: usize) {
         let connection = &mut self.connections[index];
-        // This may set free the id of a request that was answered before all of it was sent.
-        connection.flush(&mut self.core);
+        if connection.has_unsent() {
+            // This may set free the id of a request that was answered before all of it was sent.
+            connection.flush(&mut self.core);
+        }
         if run.period.is_some() {
             return self.list(index);
         }
