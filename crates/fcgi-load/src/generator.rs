@@ -1,5 +1,7 @@
 //! The loop: one thread, one epoll instance, all connections.
 
+mod open_loop;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -22,8 +24,6 @@ use crate::socket::{Target, explain, is_out_of_descriptors};
 use crate::template::Template;
 
 const MILLISECOND: u64 = 1_000_000;
-/// A request sent this much after it was due counts as late.
-const LATE: u64 = MILLISECOND;
 /// The longest sleep: so soon a stop is noticed.
 const MAX_TICK: u64 = 100 * MILLISECOND;
 const EVENTS: usize = 256;
@@ -247,16 +247,6 @@ impl Generator {
         }
     }
 
-    /// Open loop: lists a connection that can take a request.
-    #[inline]
-    fn list(&mut self, index: usize) {
-        let connection = &mut self.connections[index];
-        if !connection.is_listed && connection.can_send(self.core.mode) {
-            connection.is_listed = true;
-            self.available.push_back(index);
-        }
-    }
-
     fn kick_off(&mut self, run: &mut Run) -> io::Result<()> {
         let now = run.start;
         self.reopen(Some(run), now)?;
@@ -297,57 +287,19 @@ impl Generator {
         }
     }
 
-    /// Open loop: sends whatever is due, in turn over the connections, as long as one is free.
-    #[inline]
-    fn send_due(&mut self, run: &mut Run, now: u64) {
-        if run.period.is_none() {
-            return;
-        }
-        while !self.core.retries.is_empty() || run.to_send > 0 && run.next_due() <= now {
-            let Some(index) = self.available.pop_front() else { break };
-            let connection = &mut self.connections[index];
-            connection.is_listed = false;
-            if !connection.can_send(self.core.mode) {
-                continue;
-            }
-            let times = match self.core.retries.pop_front() {
-                Some(times) => {
-                    self.core.report.retried += 1;
-                    Times { sent: now, ..times }
-                }
-                None => {
-                    let due = run.next_due();
-                    self.core.report.late += u64::from(now - due > LATE);
-                    run.sent(now);
-                    Times { due, sent: now }
-                }
-            };
-            connection.dispatch(&mut self.core, times);
-            self.list(index);
-            if self.touched.last() != Some(&index) {
-                self.touched.push(index);
-            }
-        }
-        while let Some(index) = self.touched.pop() {
-            self.connections[index].flush(&mut self.core);
-            self.list(index);
-        }
-    }
-
     fn tick(&self) -> u64 {
         (self.core.timeout / 8).clamp(MILLISECOND, MAX_TICK)
     }
 
     fn next_wake(&self, run: &Run, now: u64) -> u64 {
         let mut wake = run.next_tick;
-        if run.least_end > now {
-            wake = wake.min(run.least_end);
-        }
         if run.to_send > 0 {
             wake = wake.min(run.stop_sending);
             if run.period.is_some() && !self.available.is_empty() {
                 wake = wake.min(run.next_due());
             }
+        } else if run.least_end > now {
+            wake = wake.min(run.least_end);
         }
         for &index in &self.core.waiting {
             wake = wake.min(self.connections[index].wakes_at());
