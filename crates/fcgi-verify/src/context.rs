@@ -42,6 +42,11 @@ impl<'t> Context<'t> {
         self.log.borrow().render()
     }
 
+    /// Whether the server has sent anything.
+    pub(crate) fn heard(&self) -> bool {
+        self.log.borrow().heard()
+    }
+
     /// When the case has to be over.
     pub(crate) fn until(&self) -> Instant {
         self.until

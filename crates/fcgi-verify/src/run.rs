@@ -32,19 +32,27 @@ pub struct CaseReport {
     pub elapsed: Duration,
     /// What was sent and what came back, bounded in length.
     pub transcript: String,
+    /// Whether the server sent anything in the case, be it a single byte.
+    pub heard: bool,
 }
 
 /// Runs a case. It ends: every wait in it is bounded by the target's timeout, times the case's patience.
 pub fn run_case(target: &Target, case: &Case) -> CaseReport {
     let started = Instant::now();
-    let (outcome, transcript) = match case.needs.unmet(target) {
-        Some(reason) => (Outcome::NotApplicable(reason), String::new()),
+    let mut report = match case.needs.unmet(target) {
+        Some(reason) => CaseReport {
+            outcome: Outcome::NotApplicable(reason),
+            elapsed: Duration::ZERO,
+            transcript: String::new(),
+            heard: false,
+        },
         None => run(target, case),
     };
-    CaseReport { outcome, elapsed: started.elapsed(), transcript }
+    report.elapsed = started.elapsed();
+    report
 }
 
-fn run(target: &Target, case: &Case) -> (Outcome, String) {
+fn run(target: &Target, case: &Case) -> CaseReport {
     let mut context = Context::new(target, case.patience);
     let mut outcome = match (case.run)(&mut context) {
         Ok(Verdict::Passed) => Outcome::Passed,
@@ -53,11 +61,13 @@ fn run(target: &Target, case: &Case) -> (Outcome, String) {
         Err(Stop::Failed(why)) => Outcome::Failed(why),
     };
     let mut transcript = context.transcript();
+    let mut heard = context.heard();
     if !matches!(outcome, Outcome::Failed(_) | Outcome::NotApplicable(_))
-        && let Err((why, exchange)) = survived(target, case.level)
+        && let Err(hurt) = survived(target, case.level)
     {
-        outcome = Outcome::Failed(why);
-        transcript.push_str(&exchange);
+        outcome = Outcome::Failed(hurt.why);
+        transcript.push_str(&hurt.transcript);
+        heard |= hurt.heard;
     }
     if case.level == Level::ImplementationDefined
         && let Outcome::Failed(why) = outcome
@@ -65,15 +75,23 @@ fn run(target: &Target, case: &Case) -> (Outcome, String) {
         // The specification leaves the matter open, so nothing that happens in it is a failure.
         outcome = Outcome::Reported(why);
     }
-    (outcome, transcript)
+    CaseReport { outcome, elapsed: Duration::ZERO, transcript, heard }
+}
+
+/// How it showed that a case has hurt the server.
+struct Hurt {
+    why: String,
+    transcript: String,
+    heard: bool,
 }
 
 /// The server's process lives; and after a case that may have hurt it, a fresh connection is served.
-fn survived(target: &Target, level: Level) -> Result<(), (String, String)> {
+fn survived(target: &Target, level: Level) -> Result<(), Hurt> {
     if let Some(pid) = target.pid
         && !process::is_alive(pid)
     {
-        return Err((format!("the server's process {pid} has ended"), String::new()));
+        let why = format!("the server's process {pid} has ended");
+        return Err(Hurt { why, transcript: String::new(), heard: false });
     }
     if !matches!(level, Level::Robustness | Level::ImplementationDefined) {
         return Ok(());
@@ -81,9 +99,10 @@ fn survived(target: &Target, level: Level) -> Result<(), (String, String)> {
     let mut context = Context::new(target, 1);
     match context.serve_plain() {
         Ok(()) => Ok(()),
-        Err(Stop::Failed(why) | Stop::NotApplicable(why)) => {
-            let transcript = format!("afterwards\n{}", context.transcript());
-            Err((format!("afterwards a fresh connection was not served: {why}"), transcript))
-        }
+        Err(Stop::Failed(why) | Stop::NotApplicable(why)) => Err(Hurt {
+            why: format!("afterwards a fresh connection was not served: {why}"),
+            transcript: format!("afterwards\n{}", context.transcript()),
+            heard: context.heard(),
+        }),
     }
 }

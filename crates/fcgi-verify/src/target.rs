@@ -125,6 +125,14 @@ impl Target {
         self.address.connect(self.timeout).is_ok()
     }
 
+    /// Whether a plain request on a fresh connection is answered within the timeout, be it badly: a single byte is enough.
+    pub fn answers(&self) -> bool {
+        let mut context = Context::new(self, 1);
+        // What is wrong with the answer is for the cases to find.
+        let _ = context.serve_plain();
+        context.heard()
+    }
+
     fn ask_capacity(&self) -> Capacity {
         let ask = || -> Result<Capacity, Stop> {
             let mut peer = self.open(self.timeout.min(Duration::from_secs(2)))?;

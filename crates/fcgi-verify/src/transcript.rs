@@ -19,6 +19,7 @@ const PREVIEW: usize = 40;
 #[derive(Debug)]
 pub(crate) struct Transcript {
     started: Instant,
+    heard: bool,
     opened: usize,
     connections: VecDeque<Connection>,
 }
@@ -49,7 +50,7 @@ struct Direction {
 
 impl Transcript {
     pub(crate) fn new() -> Self {
-        Transcript { started: Instant::now(), opened: 0, connections: VecDeque::new() }
+        Transcript { started: Instant::now(), heard: false, opened: 0, connections: VecDeque::new() }
     }
 
     /// Notes a new connection and gives it a number.
@@ -71,6 +72,7 @@ impl Transcript {
 
     pub(crate) fn bytes(&mut self, connection: usize, way: Way, bytes: &[u8]) {
         let at = self.started.elapsed().as_secs_f64();
+        self.heard |= way == Way::Received && !bytes.is_empty();
         let Some(connection) = self.find(connection) else { return };
         let (arrow, direction) = match way {
             Way::Sent => ("->", &mut connection.sent),
@@ -90,6 +92,11 @@ impl Transcript {
         if let Some(connection) = self.find(connection) {
             connection.line(format!("{at:8.3} s -- {text}"));
         }
+    }
+
+    /// Whether a single byte has come, on any connection.
+    pub(crate) fn heard(&self) -> bool {
+        self.heard
     }
 
     pub(crate) fn render(&self) -> String {

@@ -103,7 +103,12 @@ mod tests {
 
     #[test]
     fn only_binding_failures_are_failures() {
-        let report = |outcome| CaseReport { outcome, elapsed: Duration::ZERO, transcript: "<x>".to_owned() };
+        let report = |outcome| CaseReport {
+            outcome,
+            elapsed: Duration::ZERO,
+            transcript: "<x>".to_owned(),
+            heard: true,
+        };
         let of = |level| cases().iter().find(|case| case.level == level).unwrap();
         let ran = vec![
             (of(fcgi_verify::Level::Required), report(Outcome::Failed("a".to_owned()))),

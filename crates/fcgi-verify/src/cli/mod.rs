@@ -133,5 +133,5 @@ fn start_anew(args: &Args, server: &mut Option<Launched>, target: &mut Target) -
 
 fn not_run(reason: &str) -> CaseReport {
     let outcome = Outcome::NotApplicable(reason.to_owned());
-    CaseReport { outcome, elapsed: Duration::ZERO, transcript: String::new() }
+    CaseReport { outcome, elapsed: Duration::ZERO, transcript: String::new(), heard: false }
 }

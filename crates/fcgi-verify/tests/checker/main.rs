@@ -136,6 +136,19 @@ fn a_failure_comes_with_what_was_sent_and_what_came_back() {
     }
 }
 
+#[test]
+fn a_report_says_whether_the_server_was_heard() {
+    let case = case("a-plain-request-is-answered");
+    let correct = Server::start(None);
+    let correct = target(&correct, Duration::from_secs(10));
+    assert!(run_case(&correct, case).heard && correct.answers());
+    // The backlog takes the connections, and nobody accepts them.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Address::Tcp(listener.local_addr().unwrap().to_string());
+    let silent = Target { address, timeout: Duration::from_millis(100), ..correct };
+    assert!(!run_case(&silent, case).heard && !silent.answers());
+}
+
 /// One test for each bug: its name, the case that finds it, and words of the explanation.
 macro_rules! bugs {
     ($($test:ident: $bug:ident, $case:literal, $words:literal;)*) => {
