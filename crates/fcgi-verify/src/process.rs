@@ -20,8 +20,8 @@ pub(crate) fn descriptors(pid: u32) -> usize {
     tree(pid).into_iter().map(descriptors_of).sum()
 }
 
-/// The process and its descendants.
-pub(crate) fn tree(root: u32) -> Vec<u32> {
+/// The process and its descendants, as `/proc` shows them at this moment; the process alone where there is no `/proc`.
+pub fn tree(root: u32) -> Vec<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let parents: Vec<(u32, u32)> = pids.filter_map(|pid| Some((pid, state_and_parent(pid)?.1))).collect();

@@ -22,10 +22,22 @@ Examples:
   fcgi-verify unix:/run/app.sock --case a-pair-may-straddle-params-records
   fcgi-verify --list --chapter pairs
 
-Exit status: 0 if all required and robustness cases pass, 1 if not, 2 for bad input.";
+The server that --exec or --exec-tcp starts has to stay in the foreground. However fcgi-verify ends, by SIGKILL too,
+the server is ended with every process that descends from it, in the background or in a session of its own: SIGTERM,
+and SIGKILL after 3 s; its socket is removed. If it exits within a case, the case has FAILED, and it is started again.
+
+A run stops early, says why, and tells what is known so far (table, --json, --junit):
+  - at SIGINT, SIGTERM or SIGHUP;
+  - if the server cannot be started again, or if nobody listens at its address any more;
+  - if no byte came in 3 cases in a row, nor in answer to a plain request after them;
+  - if standard output has no reader any more, or cannot be written.
+
+Exit status: 0 if all required and robustness cases pass; 1 if not, if the server exited within a case, or if the run
+stopped early; 2 for bad input, a server that cannot be started or reached, or output that cannot be written; 128 + the
+signal that ended the run, so 130 after Ctrl-C.";
 
 /// Checks any FastCGI responder against the FastCGI 1.0 specification.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Where the server listens: unix:PATH or tcp:HOST:PORT
@@ -136,7 +148,8 @@ pub(crate) fn parse() -> Result<Option<Args>> {
         }
         Ok(args) => Ok(Some(args)),
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            error.print()?;
+            // clap colours it where that is wanted.
+            super::output::print(|_| error.print())?;
             Ok(None)
         }
         Err(error) => Err(anyhow!("{}", one_line(&error.to_string()))),
@@ -163,10 +176,11 @@ impl Args {
         }
     }
 
-    /// Colours only for people, and only if they want them (no-color.org).
+    /// Colours only for people, and only if they want them (no-color.org) and their terminal has them.
     pub(crate) fn style(&self) -> Style {
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Style { colours: !unwanted && std::io::stdout().is_terminal() }
+        let dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+        Style { colours: !unwanted && !dumb && std::io::stdout().is_terminal() }
     }
 }
 

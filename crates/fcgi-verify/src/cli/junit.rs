@@ -1,41 +1,101 @@
 //! `--junit`: a test suite for each chapter. A recommendation that is not followed is shown as skipped, not as failed.
 
 use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 
-use fcgi_verify::{Case, CaseReport, Outcome, chapters};
+use anyhow::{Context as _, Result};
+use fcgi_verify::{Outcome, chapters};
 
-use super::{Ran, is_binding_failure};
+use super::run::{Ran, Run};
 
-/// The whole document.
-pub(crate) fn document(ran: &[Ran]) -> String {
+/// Where the report goes. What is there stays until there is a new one.
+#[derive(Debug)]
+pub(crate) struct ReportFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl ReportFile {
+    /// # Errors
+    /// If the file cannot be opened for writing.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(ReportFile { path: path.to_owned(), file })
+    }
+
+    /// # Errors
+    /// If the report cannot be written.
+    pub(crate) fn write(mut self, run: &Run) -> Result<()> {
+        self.replace(&document(run)).with_context(|| format!("cannot write {}", self.path.display()))
+    }
+
+    fn replace(&mut self, text: &str) -> io::Result<()> {
+        // A device or a pipe has no length.
+        if self.file.metadata()?.is_file() {
+            self.file.set_len(0)?;
+        }
+        self.file.write_all(text.as_bytes())
+    }
+}
+
+/// The whole document. Cases that were not run are shown as skipped, and why is an error of the suite `run`.
+fn document(run: &Run) -> String {
     let mut text =
         String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"fcgi-verify\">\n");
+    if let Some(reason) = &run.stopped {
+        stopped(&mut text, reason);
+    }
     for chapter in chapters() {
-        let rows: Vec<&Ran> = ran.iter().filter(|(case, _)| case.chapter == chapter).collect();
-        if !rows.is_empty() {
-            suite(&mut text, chapter, &rows);
-        }
+        suite(&mut text, chapter, run);
     }
     text.push_str("</testsuites>\n");
     text
 }
 
-fn suite(text: &mut String, chapter: &str, rows: &[&Ran]) {
-    let failures = rows.iter().filter(|(case, report)| is_binding_failure(case, report)).count();
-    let skipped = rows.iter().filter(|(case, report)| skipped(case, report).is_some()).count();
-    let seconds: f64 = rows.iter().map(|(_, report)| report.elapsed.as_secs_f64()).sum();
+fn stopped(text: &mut String, reason: &str) {
     let _ = writeln!(
         text,
-        "  <testsuite name=\"{chapter}\" tests=\"{}\" failures=\"{failures}\" skipped=\"{skipped}\" time=\"{seconds:.3}\">",
-        rows.len()
+        "  <testsuite name=\"run\" tests=\"1\" failures=\"0\" errors=\"1\" skipped=\"0\" time=\"0\">\n    \
+         <testcase classname=\"fcgi-verify.run\" name=\"every-case-is-run\" time=\"0\">\n      \
+         <error message=\"{}\"/>\n    </testcase>\n  </testsuite>",
+        escaped(reason)
     );
-    for (case, report) in rows {
-        test(text, case, report);
+}
+
+fn suite(text: &mut String, chapter: &str, run: &Run) {
+    let rows: Vec<&Ran> = run.ran.iter().filter(|ran| ran.case.chapter == chapter).collect();
+    let not_run: Vec<_> = run.not_run().iter().filter(|case| case.chapter == chapter).collect();
+    if rows.is_empty() && not_run.is_empty() {
+        return;
+    }
+    let failures = rows.iter().filter(|ran| ran.is_binding_failure()).count();
+    let skipped = rows.iter().filter(|ran| skipped(ran).is_some()).count() + not_run.len();
+    let seconds: f64 = rows.iter().map(|ran| ran.report.elapsed.as_secs_f64()).sum();
+    let _ = writeln!(
+        text,
+        "  <testsuite name=\"{chapter}\" tests=\"{}\" failures=\"{failures}\" errors=\"0\" \
+         skipped=\"{skipped}\" time=\"{seconds:.3}\">",
+        rows.len() + not_run.len()
+    );
+    for ran in rows {
+        test(text, ran);
+    }
+    for case in not_run {
+        let _ = writeln!(
+            text,
+            "    <testcase classname=\"fcgi-verify.{chapter}\" name=\"{}\" time=\"0\">\n      \
+             <skipped message=\"not run\"/>\n    </testcase>",
+            case.name
+        );
     }
     text.push_str("  </testsuite>\n");
 }
 
-fn test(text: &mut String, case: &Case, report: &CaseReport) {
+fn test(text: &mut String, ran: &Ran) {
+    let Ran { case, report, .. } = ran;
     let _ = writeln!(
         text,
         "    <testcase classname=\"fcgi-verify.{}\" name=\"{}\" time=\"{:.3}\">",
@@ -43,7 +103,7 @@ fn test(text: &mut String, case: &Case, report: &CaseReport) {
         case.name,
         report.elapsed.as_secs_f64()
     );
-    if let Some(reason) = skipped(case, report) {
+    if let Some(reason) = skipped(ran) {
         let _ = writeln!(text, "      <skipped message=\"{}\"/>", escaped(&reason));
     } else if let Outcome::Failed(why) = &report.outcome {
         let _ = writeln!(
@@ -61,17 +121,17 @@ fn test(text: &mut String, case: &Case, report: &CaseReport) {
     text.push_str("    </testcase>\n");
 }
 
-fn skipped(case: &Case, report: &CaseReport) -> Option<String> {
-    match &report.outcome {
+fn skipped(ran: &Ran) -> Option<String> {
+    match &ran.report.outcome {
         Outcome::NotApplicable(reason) => Some(format!("not applicable: {reason}")),
-        Outcome::Failed(why) if !is_binding_failure(case, report) => {
-            Some(format!("{}, not met: {why}", case.level))
+        Outcome::Failed(why) if !ran.is_binding_failure() => {
+            Some(format!("{}, not met: {why}", ran.case.level))
         }
         _ => None,
     }
 }
 
-/// XML 1.0 has no way to write most control characters.
+/// XML 1.0 has no way to write most control characters, nor these two of Unicode that are none.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -81,6 +141,7 @@ fn escaped(text: &str) -> String {
             '&' => escaped.push_str("&amp;"),
             '"' => escaped.push_str("&quot;"),
             '\n' | '\t' => escaped.push(character),
+            '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
             control if control.is_control() => escaped.push('\u{fffd}'),
             other => escaped.push(other),
         }
@@ -92,30 +153,59 @@ fn escaped(text: &str) -> String {
 mod tests {
     use std::time::Duration;
 
-    use fcgi_verify::cases;
+    use fcgi_verify::{Case, CaseReport, Level, cases};
 
     use super::*;
 
     #[test]
     fn what_xml_forbids_is_escaped() {
-        assert_eq!(escaped("a<b & \"c\"\u{1}\n"), "a&lt;b &amp; &quot;c&quot;\u{fffd}\n");
+        assert_eq!(escaped("a<b & \"c\"\u{1}\u{ffff}\n"), "a&lt;b &amp; &quot;c&quot;\u{fffd}\u{fffd}\n");
+    }
+
+    fn of(level: Level) -> &'static Case {
+        cases().iter().find(|case| case.level == level).unwrap()
+    }
+
+    fn ran(case: &'static Case, outcome: Outcome, ended_server: bool) -> Ran {
+        let transcript = "<x>".to_owned();
+        Ran {
+            case,
+            report: CaseReport { outcome, elapsed: Duration::ZERO, transcript, heard: true },
+            ended_server,
+        }
+    }
+
+    fn counts(run: &Run) -> [usize; 3] {
+        let text = document(run);
+        ["<failure ", "<skipped ", "<error "].map(|part| text.matches(part).count())
     }
 
     #[test]
     fn only_binding_failures_are_failures() {
-        let report = |outcome| CaseReport {
-            outcome,
-            elapsed: Duration::ZERO,
-            transcript: "<x>".to_owned(),
-            heard: true,
-        };
-        let of = |level| cases().iter().find(|case| case.level == level).unwrap();
-        let ran = vec![
-            (of(fcgi_verify::Level::Required), report(Outcome::Failed("a".to_owned()))),
-            (of(fcgi_verify::Level::Recommended), report(Outcome::Failed("b".to_owned()))),
-            (of(fcgi_verify::Level::ImplementationDefined), report(Outcome::Reported("c".to_owned()))),
+        let levels = [Level::Required, Level::Recommended, Level::ImplementationDefined].map(of);
+        let mut run = Run::new(levels.to_vec());
+        run.ran = vec![
+            ran(levels[0], Outcome::Failed("a".to_owned()), false),
+            ran(levels[1], Outcome::Failed("b".to_owned()), false),
+            ran(levels[2], Outcome::Reported("c".to_owned()), false),
         ];
-        let text = document(&ran);
-        assert_eq!((text.matches("<failure ").count(), text.matches("<skipped ").count()), (1, 1), "{text}");
+        assert_eq!(counts(&run), [1, 1, 0]);
+    }
+
+    #[test]
+    fn the_end_of_the_server_is_a_failure_at_any_level() {
+        let case = of(Level::Recommended);
+        let mut run = Run::new(vec![case]);
+        run.ran = vec![ran(case, Outcome::Failed("b".to_owned()), true)];
+        assert_eq!(counts(&run), [1, 0, 0]);
+        assert!(!run.passed());
+    }
+
+    #[test]
+    fn what_was_not_run_is_skipped_and_said_to_be_an_error() {
+        let mut run = Run::new(cases().iter().take(3).collect());
+        run.stopped = Some("enough".to_owned());
+        assert_eq!(counts(&run), [0, 3, 1]);
+        assert!(!run.passed());
     }
 }

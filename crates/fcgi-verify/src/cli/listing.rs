@@ -1,11 +1,12 @@
 //! `--list`.
 
-use anyhow::Result;
+use std::io::{self, Write};
+
 use fcgi_verify::Case;
 use serde_json::json;
 
 /// Every case with its level, section and what it asks.
-pub(crate) fn print(cases: &[&Case], as_json: bool) -> Result<()> {
+pub(crate) fn print(out: &mut dyn Write, cases: &[&Case], as_json: bool) -> io::Result<()> {
     if as_json {
         let list: Vec<_> = cases
             .iter()
@@ -16,19 +17,17 @@ pub(crate) fn print(cases: &[&Case], as_json: bool) -> Result<()> {
                 })
             })
             .collect();
-        say!("{}", serde_json::to_string_pretty(&list)?);
-        return Ok(());
+        return writeln!(out, "{}", serde_json::to_string_pretty(&list)?);
     }
     for case in cases {
-        say!("{} ({}, section {})", case.path(), case.level, case.section);
-        say!("    {}", case.asks);
+        writeln!(out, "{} ({}, section {})", case.path(), case.level, case.section)?;
+        writeln!(out, "    {}", case.asks)?;
         let needs = needs(case);
         if !needs.is_empty() {
-            say!("    needs: {}", needs.join(", "));
+            writeln!(out, "    needs: {}", needs.join(", "))?;
         }
     }
-    say!("{} cases", cases.len());
-    Ok(())
+    writeln!(out, "{} cases", cases.len())
 }
 
 /// What the case needs, in words.

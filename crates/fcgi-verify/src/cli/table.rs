@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use fcgi_verify::{Case, CaseReport, Level, Outcome, chapters};
+use fcgi_verify::{CaseReport, Level, Outcome, chapters};
 
-use super::Ran;
+use super::run::Ran;
 
 /// A row for each chapter that was run; a cell is `passed/ran`, where a report counts as passed.
 pub(crate) fn render(ran: &[Ran]) -> String {
@@ -15,7 +15,7 @@ pub(crate) fn render(ran: &[Ran]) -> String {
         "chapter", "required", "recommended", "impl.-defined", "robustness", "failed", "n/a"
     );
     for chapter in chapters() {
-        let rows: Vec<&Ran> = ran.iter().filter(|(case, _)| case.chapter == chapter).collect();
+        let rows: Vec<&Ran> = ran.iter().filter(|ran| ran.case.chapter == chapter).collect();
         if !rows.is_empty() {
             line(&mut text, chapter, &rows);
         }
@@ -27,8 +27,8 @@ pub(crate) fn render(ran: &[Ran]) -> String {
 
 fn line(text: &mut String, name: &str, rows: &[&Ran]) {
     let cells: Vec<String> = Level::ALL.into_iter().map(|level| cell(rows, level)).collect();
-    let failed = count(rows, |_, report| matches!(report.outcome, Outcome::Failed(_)));
-    let not_applicable = count(rows, |_, report| !applied(report));
+    let failed = count(rows, |ran| ran.failure().is_some());
+    let not_applicable = count(rows, |ran| !applied(&ran.report));
     let _ = writeln!(
         text,
         "{name:<18}{:>12}{:>14}{:>16}{:>13}{failed:>9}{not_applicable:>7}",
@@ -37,10 +37,10 @@ fn line(text: &mut String, name: &str, rows: &[&Ran]) {
 }
 
 fn cell(rows: &[&Ran], level: Level) -> String {
-    let of_level = count(rows, |case, _| case.level == level);
-    let ran = count(rows, |case, report| case.level == level && applied(report));
-    let passed = count(rows, |case, report| {
-        case.level == level && matches!(report.outcome, Outcome::Passed | Outcome::Reported(_))
+    let of_level = count(rows, |ran| ran.case.level == level);
+    let ran = count(rows, |ran| ran.case.level == level && applied(&ran.report));
+    let passed = count(rows, |ran| {
+        ran.case.level == level && matches!(ran.report.outcome, Outcome::Passed | Outcome::Reported(_))
     });
     if of_level == 0 { "-".to_owned() } else { format!("{passed}/{ran}") }
 }
@@ -49,6 +49,6 @@ fn applied(report: &CaseReport) -> bool {
     !matches!(report.outcome, Outcome::NotApplicable(_))
 }
 
-fn count(rows: &[&Ran], is: impl Fn(&Case, &CaseReport) -> bool) -> usize {
-    rows.iter().filter(|(case, report)| is(case, report)).count()
+fn count(rows: &[&Ran], is: impl Fn(&Ran) -> bool) -> usize {
+    rows.iter().filter(|ran| is(ran)).count()
 }

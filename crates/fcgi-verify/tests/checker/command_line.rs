@@ -1,25 +1,12 @@
 //! The program: its exit status, and what it prints where.
 
-use std::process::{Command, Output};
-
+use crate::program::{run, text};
 use crate::server::{Bug, Server};
-
-fn run(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_fcgi-verify")).args(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn address(server: &Server) -> String {
-    format!("tcp:127.0.0.1:{}", server.port)
-}
 
 #[test]
 fn a_correct_server_is_exit_0_and_a_table() {
     let server = Server::start(None);
-    let output = run(&[&address(&server), "--chapter", "keep-conn", "--level", "required", "--workload=no"]);
+    let output = run(&[&server.address(), "--chapter", "keep-conn", "--level", "required", "--workload=no"]);
     let shown = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{shown}");
     assert!(shown.contains("passed   keep-conn/with-keep-conn-the-connection-stays-open"), "{shown}");
@@ -31,7 +18,7 @@ fn a_correct_server_is_exit_0_and_a_table() {
 #[test]
 fn a_required_failure_is_exit_1_and_says_what_was_asked() {
     let server = Server::start(Some(Bug::StdoutNotEnded));
-    let output = run(&[&address(&server), "--case", "stdout-ends-with-an-empty-record"]);
+    let output = run(&[&server.address(), "--case", "stdout-ends-with-an-empty-record"]);
     let shown = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{shown}");
     for part in ["FAILED", "asked: A stream is", "found: END_REQUEST came", "<- END_REQUEST id 1"] {
@@ -44,7 +31,7 @@ fn json_and_junit_tell_the_same() {
     let server = Server::start(Some(Bug::EveryRole));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("report.xml");
-    let output = run(&[&address(&server), "--chapter", "roles", "--json", "--junit", file.to_str().unwrap()]);
+    let output = run(&[&server.address(), "--chapter", "roles", "--json", "--junit", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let failed = document["counts"]["failed"].as_u64().unwrap();
@@ -95,39 +82,13 @@ fn the_list_names_every_case() {
 }
 
 #[test]
-fn help_has_examples() {
+fn help_has_examples_and_states_every_exit_status() {
     let output = run(&["--help"]);
     assert_eq!(output.status.code(), Some(0));
-    assert!(text(&output.stdout).contains("fcgi-verify --exec ./my-application"));
-}
-
-#[test]
-fn a_server_that_never_answers_does_not_hang_the_checker() {
-    for exec in ["--exec", "--exec-tcp"] {
-        let output = run(&["--case", "a-plain-request-is-answered", "--timeout", "0.2", exec, "sleep", "60"]);
-        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
-        assert!(text(&output.stdout).contains("within 200ms"), "{}", text(&output.stdout));
-    }
-}
-
-#[test]
-fn a_server_that_is_gone_is_said_once() {
-    let server = Server::start(Some(Bug::DiesOfGarbage));
-    let output = run(&[
-        &address(&server),
-        "--chapter",
-        "garbage",
-        "--timeout",
-        "1",
-        "--connections",
-        "1",
-        "--workload=no",
-    ]);
     let shown = text(&output.stdout);
-    assert_eq!(output.status.code(), Some(1), "{shown}");
-    assert!(
-        shown.contains("not applicable: the server is gone since garbage/random-bytes-are-survived"),
-        "{shown}"
-    );
-    assert!(shown.contains("1 required or robustness cases failed"), "{shown}");
+    for part in
+        ["fcgi-verify --exec ./my-application", "Exit status: 0 if", "; 1 if", "; 2 for", "130 after Ctrl-C"]
+    {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
 }

@@ -1,7 +1,13 @@
 //! The checker itself: green for a correct server, red for the right reason for each of many bugs.
 
 mod command_line;
+mod interrupted;
+mod left_behind;
+mod output;
+mod program;
 mod server;
+mod spawned;
+mod trouble;
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -67,33 +67,61 @@ pub(crate) enum Bug {
     AnswersWithinParams,
     /// Bytes of a wrong version end the server.
     DiesOfGarbage,
+    /// FCGI_GET_VALUES ends the server.
+    DiesOfGetValues,
     /// Requests of one connection are run one after the other.
     OneAfterTheOther,
+    /// From this connection on, counted from 0, all are accepted and none is read.
+    SilentFrom(usize),
 }
 
 /// A running server; it ends on drop.
 pub(crate) struct Server {
     pub(crate) port: u16,
+    accepted: Arc<AtomicUsize>,
     dead: Arc<AtomicBool>,
 }
 
 impl Server {
     pub(crate) fn start(bug: Option<Bug>) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Server::start_on(TcpListener::bind("127.0.0.1:0").unwrap(), bug)
+    }
+
+    pub(crate) fn start_on(listener: TcpListener, bug: Option<Bug>) -> Server {
         let port = listener.local_addr().unwrap().port();
-        let dead = Arc::new(AtomicBool::new(false));
-        let ended = Arc::clone(&dead);
+        let server = Server { port, accepted: Arc::default(), dead: Arc::default() };
+        let (accepted, ended) = (Arc::clone(&server.accepted), Arc::clone(&server.dead));
         thread::spawn(move || {
+            let mut unread = Vec::new();
             for stream in listener.incoming() {
                 if ended.load(Ordering::SeqCst) {
                     return;
                 }
                 let Ok(stream) = stream else { continue };
+                let number = accepted.fetch_add(1, Ordering::SeqCst);
+                if matches!(bug, Some(Bug::SilentFrom(first)) if number >= first) {
+                    unread.push(stream);
+                    continue;
+                }
                 let dead = Arc::clone(&ended);
                 thread::spawn(move || Connection::new(stream, bug, dead).run());
             }
         });
-        Server { port, dead }
+        server
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("tcp:127.0.0.1:{}", self.port)
+    }
+
+    /// How many connections it has accepted.
+    pub(crate) fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Whether a bug has ended it.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::SeqCst)
     }
 }
 
@@ -276,6 +304,10 @@ impl Connection {
     fn management(&self, kind: u8, content: &[u8]) -> bool {
         let shared = &self.shared;
         match kind {
+            9 if shared.has(Bug::DiesOfGetValues) => {
+                self.dead.store(true, Ordering::SeqCst);
+                false
+            }
             9 => {
                 let within = !shared.requests.lock().unwrap().is_empty();
                 if within && shared.has(Bug::GetValuesDroppedWithinRequests) {
