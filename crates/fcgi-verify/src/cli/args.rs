@@ -24,7 +24,9 @@ Examples:
 
 The server that --exec or --exec-tcp starts has to stay in the foreground. However fcgi-verify ends, by SIGKILL too,
 the server is ended with every process that descends from it, in the background or in a session of its own: SIGTERM,
-and SIGKILL after 3 s; its socket is removed. If it exits within a case, the case has FAILED, and it is started again.
+and SIGKILL after 3 s; its socket is removed. A process named fcgi-keeper does that; if SIGKILL ends that too, the
+command is killed, and what it has started is not. If the server exits within a case, the case has FAILED, and the
+server is started again.
 
 A run stops early, says why, and tells what is known so far (table, --json, --junit):
   - at SIGINT, SIGTERM or SIGHUP;

@@ -106,7 +106,10 @@ impl Checker<'_> {
             self.tell.of(Event::Running(case));
             let ran = self.ran(case);
             self.tell.of(Event::Ran(ran.clone()));
-            // What the last one leaves behind troubles nobody.
+            if let Some(reason) = self.gone(&ran) {
+                return Some(reason);
+            }
+            // Otherwise, what the last one leaves behind troubles nobody.
             if at + 1 < cases.len()
                 && let Some(reason) = self.prepare_for_next(&ran)
             {
@@ -140,19 +143,20 @@ impl Checker<'_> {
         self.spawner.as_deref()?.ended(patience)
     }
 
+    /// Whether nobody listens any more, and nobody can start the server again.
+    fn gone(&self, ran: &Ran) -> Option<String> {
+        let gone = self.spawner.is_none() && !is_calm(&ran.report) && !self.target.is_reachable();
+        gone.then(|| format!("the server is gone since {}", ran.case.path()))
+    }
+
     /// What a case has broken must not be laid to the next one's charge. The reason to stop, if there is one.
     fn prepare_for_next(&mut self, ran: &Ran) -> Option<String> {
         let path = ran.case.path();
-        match self.spawner.clone() {
-            Some(spawner) if ran.failure().is_some() => {
-                if let Err(error) = self.start_again(&spawner, ran.ended_server) {
-                    return Some(format!("the server cannot be started again after {path}: {error:#}"));
-                }
-            }
-            None if !is_calm(&ran.report) && !self.target.is_reachable() => {
-                return Some(format!("the server is gone since {path}"));
-            }
-            _ => {}
+        if let Some(spawner) = self.spawner.clone()
+            && ran.failure().is_some()
+            && let Err(error) = self.start_again(&spawner, ran.ended_server)
+        {
+            return Some(format!("the server cannot be started again after {path}: {error:#}"));
         }
         // A case may pass in silence: where nothing is owed.
         if ran.report.heard {

@@ -66,9 +66,11 @@ pub(crate) fn summary(out: &mut dyn Write, run: &Run, style: Style) -> io::Resul
         writeln!(out)?;
     }
     if let Some(reason) = &run.stopped {
-        let (count, all) = (run.not_run().len(), run.cases.len());
-        let text = format!("stopped: {reason}; {count} of {all} cases were not run to their end");
-        writeln!(out, "{}", style.red(&text))?;
+        let rest = match run.not_run().len() {
+            0 => String::new(),
+            count => format!("; {count} of {} cases were not run to their end", run.cases.len()),
+        };
+        writeln!(out, "{}", style.red(&format!("stopped: {reason}{rest}")))?;
     }
     let ends = run.ran.iter().filter(|ran| ran.ended_server).count();
     if ends > 0 {

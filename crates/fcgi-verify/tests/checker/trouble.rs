@@ -170,6 +170,20 @@ fn a_server_that_is_silent_where_it_should_not_be_and_answers_otherwise_is_check
 }
 
 #[test]
+fn a_server_that_is_gone_after_the_last_case_fails_the_run_whatever_its_level() {
+    let server = Server::start(Some(Bug::DiesOfGarbage));
+    let arguments = ["--case=a-record-of-another-version", "--timeout=1", "--connections=1", "--workload=no"];
+    let output = program().arg(server.address()).args(arguments).output().unwrap();
+    let shown = text(&output.stdout);
+    assert!(shown.contains("reported records/a-record-of-another-version"), "{shown}");
+    assert_eq!(output.status.code(), Some(1), "{shown}");
+    assert!(
+        shown.contains("stopped: the server is gone since records/a-record-of-another-version\n"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn a_server_that_is_gone_is_said_once() {
     let server = Server::start(Some(Bug::DiesOfGarbage));
     let output = program().arg(server.address()).args(GARBAGE).output().unwrap();
