@@ -6,7 +6,7 @@ use std::time::Duration;
 use criterion::{Criterion, PlottingBackend, Throughput};
 use fcgi_load::RequestSpec;
 use fcgi_proto::{
-    AppStatus, Capacity, Connection, Event, Limits, ProtocolStatus, Request, Spares, Stdout, pairs, record,
+    AppStatus, Connection, Event, Limits, ProtocolStatus, Request, Spares, Stdout, Values, pairs, record,
     response,
 };
 
@@ -48,9 +48,9 @@ struct Server {
 
 impl Server {
     fn new() -> Self {
-        let capacity = Capacity { connections: 1, requests: 1, multiplexes: true };
+        let values = Values { connections: 1, requests: 1, multiplexes: true };
         Self {
-            connection: Connection::new(Limits::default(), capacity),
+            connection: Connection::new(Limits::default(), values),
             spares: Spares::new(),
             output: Vec::new(),
         }

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use fcgi_fuzz::{memory, wire};
 use fcgi_proto::{
-    AppStatus, Capacity, Connection, Event, Limits, ProtocolError, ProtocolStatus, Request, RequestId,
+    AppStatus, Values, Connection, Event, Limits, ProtocolError, ProtocolStatus, Request, RequestId,
     Spares, Stdout, response,
 };
 use libfuzzer_sys::fuzz_target;
@@ -39,7 +39,7 @@ fuzz_target!(|data: &[u8]| {
 #[derive(Clone, Copy)]
 struct Setup {
     limits: Limits,
-    capacity: Capacity,
+    values: Values,
     /// Requests that the application holds before it answers the oldest.
     holds: usize,
     seed: u32,
@@ -57,10 +57,10 @@ impl Setup {
             connection_bytes: [1, 30, 100, 1000][usize::from(sizes >> 4 & 3)],
             requests,
         };
-        let capacity = Capacity { connections: 1, requests, multiplexes: sizes & 0x40 == 0 };
+        let values = Values { connections: 1, requests, multiplexes: sizes & 0x40 == 0 };
         let holds = usize::from(counts >> 2 & 3).min(requests - 1);
         let seed = u32::from(*seed1) << 8 | u32::from(*seed0);
-        Some((Self { limits, capacity, holds, seed }, input))
+        Some((Self { limits, values, holds, seed }, input))
     }
 
     /// Lengths from 1 to 64, the short ones more often.
@@ -98,7 +98,7 @@ impl Trace {
         let mut held = Vec::with_capacity(8);
         let before = memory::in_use();
         let (mut own, mut others) = (0, 0);
-        let mut connection = Connection::new(setup.limits, setup.capacity);
+        let mut connection = Connection::new(setup.limits, setup.values);
         let mut spares = Spares::new();
         let mut at = 0;
         while at < input.len() {

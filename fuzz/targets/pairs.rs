@@ -9,7 +9,7 @@
 
 use fcgi_fuzz::wire;
 use fcgi_proto::pairs::{self, Pairs};
-use fcgi_proto::{Capacity, Connection, Event, Limits, Spares};
+use fcgi_proto::{Values, Connection, Event, Limits, Spares};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -34,8 +34,8 @@ fuzz_target!(|data: &[u8]| {
     }
     wire::push(&mut input, 4, 1, b"");
     wire::push(&mut input, 5, 1, b"");
-    let capacity = Capacity { connections: 1, requests: 1, multiplexes: true };
-    let mut connection = Connection::new(Limits::default(), capacity);
+    let values = Values { connections: 1, requests: 1, multiplexes: true };
+    let mut connection = Connection::new(Limits::default(), values);
     let mut out = Vec::new();
     let received = connection.receive(&mut &input[..], &mut out, &mut Spares::new());
     match received.expect("no failure") {

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use thiserror::Error;
 
-use crate::limits::{Capacity, Limits};
+use crate::limits::{Limits, Values};
 use crate::pairs::{self, Pairs};
 use crate::record::{
     self, HEADER_BYTES, Header, KEEP_CONN, ProtocolStatus, RecordType, RequestId, Role, VERSION,
@@ -32,7 +32,7 @@ const BEGIN_BYTES: usize = 8;
 #[derive(Debug)]
 pub struct Connection {
     limits: Limits,
-    capacity: Capacity,
+    values: Values,
     /// A header of which only `header_read` bytes have come.
     header: [u8; HEADER_BYTES],
     header_read: usize,
@@ -55,6 +55,8 @@ pub struct Connection {
     closing: bool,
     /// A request was answered before all of its input had come.
     answered_early: bool,
+    /// BEGIN_REQUESTs taken so far.
+    begun: u64,
 }
 
 /// What the bytes amounted to.
@@ -85,6 +87,8 @@ pub enum ProtocolError {
 #[derive(Debug)]
 struct Slot {
     id: RequestId,
+    /// Its number among those of the connection.
+    number: u64,
     phase: Phase,
     params_ended: bool,
     stdin_ended: bool,
@@ -127,10 +131,10 @@ enum Refusal {
 
 impl Connection {
     /// A fresh connection.
-    pub fn new(limits: Limits, capacity: Capacity) -> Self {
+    pub fn new(limits: Limits, values: Values) -> Self {
         Self {
             limits,
-            capacity,
+            values,
             header: [0; HEADER_BYTES],
             header_read: 0,
             content_left: 0,
@@ -145,6 +149,7 @@ impl Connection {
             held_bytes: 0,
             closing: false,
             answered_early: false,
+            begun: 0,
         }
     }
 
@@ -186,6 +191,14 @@ impl Connection {
         spares.keep(request);
     }
 
+    /// Ends a complete request that nothing is left to serve: appends a 503 with FCGI_OVERLOADED (spec 5.5) to `out`, and
+    /// recycles it.
+    #[cold]
+    pub fn refuse_overloaded(&mut self, request: Request, out: &mut Vec<u8>, spares: &mut Spares) {
+        Refusal::Overloaded.encode(out, request.id());
+        self.recycle(request, spares);
+    }
+
     /// Whether the connection has done what it was opened for: close it once the output is written (spec 5.1).
     pub fn is_finished(&self) -> bool {
         self.closing && self.slots.is_empty()
@@ -196,6 +209,15 @@ impl Connection {
     /// side first, and read until the peer has closed.
     pub fn was_answered_early(&self) -> bool {
         self.answered_early
+    }
+
+    /// Which request has been coming for longest and has not come whole: its number among those of the connection.
+    /// While the same number is returned, the peer owes the rest of the same request. A record that belongs to none,
+    /// and has not come whole, counts as the next one.
+    pub fn incomplete(&self) -> Option<u64> {
+        let is_coming = |slot: &&Slot| slot.phase != Phase::Serving;
+        let request = self.slots.iter().filter(is_coming).map(|slot| slot.number).min();
+        request.or((self.content_left > 0 || self.header_read > 0).then_some(self.begun + 1))
     }
 
     /// Whether nothing is begun, not even a record: closing the connection now loses nothing that was received.
@@ -374,8 +396,10 @@ impl Connection {
             response::end_without_stdout(out, id, AppStatus::SUCCESS, ProtocolStatus::UnknownRole);
             return Ok(());
         }
+        self.begun += 1;
         let mut slot = Slot {
             id,
+            number: self.begun,
             phase: Phase::Receiving,
             params_ended: false,
             stdin_ended: false,
@@ -389,7 +413,7 @@ impl Connection {
             self.active += 1;
         } else {
             let refusal =
-                if self.capacity.multiplexes { Refusal::Overloaded } else { Refusal::CannotMultiplex };
+                if self.values.multiplexes { Refusal::Overloaded } else { Refusal::CannotMultiplex };
             if is_crowded {
                 self.answered_early = true;
                 response::end_without_stdout(out, id, AppStatus::SUCCESS, refusal.protocol_status());
@@ -476,9 +500,9 @@ impl Connection {
     fn answer_values(&mut self, out: &mut Vec<u8>) {
         let mut content = Vec::new();
         let known: [(&[u8], usize); 3] = [
-            (b"FCGI_MAX_CONNS", self.capacity.connections),
-            (b"FCGI_MAX_REQS", self.capacity.requests),
-            (b"FCGI_MPXS_CONNS", usize::from(self.capacity.multiplexes)),
+            (b"FCGI_MAX_CONNS", self.values.connections),
+            (b"FCGI_MAX_REQS", self.values.requests),
+            (b"FCGI_MPXS_CONNS", usize::from(self.values.multiplexes)),
         ];
         for (name, value) in known {
             if Pairs::new(&self.names).any(|(asked, _)| asked == name) {

@@ -36,11 +36,11 @@
 //!
 //! ```
 //! use fcgi_proto::{
-//!     AppStatus, Capacity, Connection, Event, Limits, ProtocolStatus, Spares, Stdout, response,
+//!     AppStatus, Values, Connection, Event, Limits, ProtocolStatus, Spares, Stdout, response,
 //! };
 //!
-//! let capacity = Capacity { connections: 1, requests: 128, multiplexes: true };
-//! let mut connection = Connection::new(Limits::default(), capacity);
+//! let values = Values { connections: 1, requests: 128, multiplexes: true };
+//! let mut connection = Connection::new(Limits::default(), values);
 //! let mut spares = Spares::new();
 //! let mut output = Vec::new();
 //!
@@ -84,7 +84,7 @@ mod request;
 pub mod response;
 
 pub use connection::{Connection, Event, ProtocolError};
-pub use limits::{Capacity, Limits};
+pub use limits::{Limits, Values};
 pub use record::{ProtocolStatus, RecordType, RequestId, Role};
 pub use request::{Params, Request, Spares};
 pub use response::{AppStatus, Stdout};

@@ -28,7 +28,7 @@ impl Default for Limits {
 
 /// The answers to FCGI_GET_VALUES (spec 4.1), for the whole application: every process behind one listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Capacity {
+pub struct Values {
     /// FCGI_MAX_CONNS: connections held at a time.
     pub connections: usize,
     /// FCGI_MAX_REQS: requests in flight at a time.

@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use fcgi_proto::{
-    AppStatus, Capacity, Connection, Event, Limits, ProtocolStatus, Request, Spares, Stdout, response,
+    AppStatus, Connection, Event, Limits, ProtocolStatus, Request, Spares, Stdout, Values, response,
 };
 
 /// Counts what each thread asks of the system's allocator.
@@ -73,9 +73,9 @@ struct Worker {
 
 impl Worker {
     fn new(at_once: usize) -> Self {
-        let capacity = Capacity { connections: 1, requests: 128, multiplexes: true };
+        let values = Values { connections: 1, requests: 128, multiplexes: true };
         Self {
-            connection: Connection::new(Limits::default(), capacity),
+            connection: Connection::new(Limits::default(), values),
             spares: Spares::new(),
             output: Vec::new(),
             waiting: Vec::new(),

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use fcgi_proto::record::{self, KEEP_CONN, RecordType};
 use fcgi_proto::{
-    AppStatus, Capacity, Connection, Event, Limits, ProtocolStatus, Request, Spares, Stdout, pairs, response,
+    AppStatus, Connection, Event, Limits, ProtocolStatus, Request, Spares, Stdout, Values, pairs, response,
 };
 use fcgi_worker::{Exchange, Step, Workload};
 
@@ -79,9 +79,9 @@ struct Worker {
 
 impl Worker {
     fn new() -> Self {
-        let capacity = Capacity { connections: 1, requests: 128, multiplexes: true };
+        let values = Values { connections: 1, requests: 128, multiplexes: true };
         Self {
-            connection: Connection::new(Limits::default(), capacity),
+            connection: Connection::new(Limits::default(), values),
             spares: Spares::new(),
             output: Vec::new(),
             served: 0,

@@ -11,7 +11,10 @@ use std::os::unix::thread::JoinHandleExt;
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static WAKE: OnceLock<OwnedFd> = OnceLock::new();
@@ -19,6 +22,10 @@ static WAKE: OnceLock<OwnedFd> = OnceLock::new();
 static WAKE_WRITER: AtomicI32 = AtomicI32::new(-1);
 /// The timer's id, which is a pointer in C's eyes.
 static REPEAT: AtomicPtr<libc::c_void> = AtomicPtr::new(ptr::null_mut());
+
+/// The pauses between two interruptions of threads that block although the worker drains.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(160);
 
 /// How often the signal is repeated.
 const REPEAT_NANOSECONDS: libc::c_long = 20_000_000;
@@ -40,17 +47,37 @@ pub fn wake() -> BorrowedFd<'static> {
     WAKE.get().expect("run() installs the drain before it calls serve()").as_fd()
 }
 
-/// Interrupts the call that `thread` blocks in, if it does, so that it looks at [`requested`]. It may have to be
-/// said again: the thread may have looked just before.
-pub fn interrupt<T>(thread: &JoinHandle<T>) {
+/// Asks this process to finish, as SIGTERM does.
+pub fn request() {
+    on_signal(libc::SIGTERM);
+}
+
+/// Waits for the drain, then for all of `threads` to end, interrupting the calls that they block in. One that fails ends
+/// the others with it: it calls [`request`].
+///
+/// The first error is returned.
+pub fn join(threads: Vec<JoinHandle<io::Result<()>>>) -> io::Result<()> {
+    while !requested() {
+        // Interrupted or not, the flag is what counts.
+        let _ = poll(&mut [PollFd::new(&wake(), PollFlags::IN)], None);
+    }
+    // Again and again: a thread may have looked for the drain just before it blocked. Less and less often: those that are
+    // left have requests to finish.
+    let mut pause = FIRST_PAUSE;
+    while !threads.iter().all(JoinHandle::is_finished) {
+        threads.iter().for_each(interrupt);
+        thread::sleep(pause);
+        pause = LONGEST_PAUSE.min(pause * 2);
+    }
+    threads
+        .into_iter()
+        .try_for_each(|thread| thread.join().map_err(|_| io::Error::other("a thread panicked"))?)
+}
+
+fn interrupt<T>(thread: &JoinHandle<T>) {
     // SAFETY: the handle is not joined, so the id is that of a thread which pthread_kill knows, ended or not; the
     // signal has a handler (`install`), so it kills nothing.
     unsafe { libc::pthread_kill(thread.as_pthread_t(), libc::SIGTERM) };
-}
-
-/// Asks this process to finish, as SIGTERM does.
-pub(crate) fn request() {
-    on_signal(libc::SIGTERM);
 }
 
 /// Prepares this process, once, after the last fork: a timer is not inherited.

@@ -5,35 +5,53 @@
 //!                                   │
 //!                         supervisor: N processes by fork(2), replaced when they die
 //!                                   │
-//!                        strategy::serve(listener, handler, &config)
-//!                                   │             ▲
-//!                     drain (SIGTERM, SIGINT)   Handler: the application, in steps
+//!                        strategy::serve(listener, handler, &config)      which call waits, who is woken, who accepts,
+//!                                   │                                     who reads, who runs a step
+//!          ┌────────────────┬───────┴────────┬─────────────┐
+//!     Accepting          Session          Timers         drain
+//!     when to accept     a connection's   deadlines      SIGTERM, SIGINT
+//!                        rules │          by key
+//!                              ▼
+//!                  Handler: the application, in steps
 //! ```
 //!
-//! A strategy crate is a `CAPACITY`, a `serve`, and a `main` that hands both to [`run`]. It accepts, reads and
-//! writes on its own: nothing here touches a connection's descriptor, so what two strategies do with one can be read
-//! side by side.
+//! A strategy crate is a `CAPACITY`, a `serve`, and a `main` that hands both to [`run`]. It owns every descriptor and
+//! every call that waits: fcgi-worker accepts nothing, schedules nothing, and polls nothing. A [`Session`] takes bytes
+//! and time, and returns bytes and a deadline. The one exception is [`blocking`], a connection's whole life in calls that
+//! block, for the models whose unit of scheduling is a connection.
 
+mod accepting;
+pub mod blocking;
+mod descriptor_sets;
 pub mod drain;
 mod handler;
 mod listener;
 mod options;
+mod session;
+mod shared;
 mod supervisor;
+mod timers;
 mod workload;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::thread;
+use std::time::Duration;
 
-use fcgi_proto::{Connection, Limits};
+use fcgi_proto::Limits;
 
+pub use accepting::{Accepted, Accepting, BACK_OFF};
+pub use descriptor_sets::{DescriptorSets, FD_SETSIZE};
 pub use handler::{Exchange, Handler, Step};
-pub use listener::{AcceptError, Listener};
+pub use listener::Listener;
+pub use session::Session;
+pub use shared::Shared;
+pub use timers::Timers;
 pub use workload::Workload;
 
 /// How many connections one process can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
+pub enum ConnectionLimit {
     /// One at a time.
     One,
     /// One for each of its threads.
@@ -48,13 +66,11 @@ pub enum Held {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
     /// Connections that one process holds.
-    pub connections: Held,
+    pub connections: ConnectionLimit,
     /// Threads that serve requests, unless `--threads` says otherwise; `None` where the model has none.
     pub threads: Option<usize>,
-    /// Whether several requests of one connection are in the handler's hands at a time (FCGI_MPXS_CONNS).
+    /// Whether several requests of one connection are served at a time (FCGI_MPXS_CONNS).
     pub multiplexes: bool,
-    /// Whether FCGI_ABORT_REQUEST is read while the request waits, and ends it then.
-    pub sees_aborts: bool,
 }
 
 /// What `serve` is told of the process it runs in.
@@ -63,21 +79,33 @@ pub struct Config {
     /// Bounds on what a connection's peer can make it hold.
     pub limits: Limits,
     /// What the whole pool answers to FCGI_GET_VALUES.
-    pub capacity: fcgi_proto::Capacity,
+    pub values: fcgi_proto::Values,
     /// Connections that this process holds at most.
     pub connections: usize,
     /// Threads that serve requests.
     pub threads: usize,
     /// Bytes of unsent output at which a connection is not read and its requests not resumed.
     pub output_bytes: usize,
+    /// How long a peer may keep a connection waiting.
+    pub timeouts: Timeouts,
 }
 
-impl Config {
-    /// The state of a connection just accepted.
-    #[inline]
-    pub fn connection(&self) -> Connection {
-        Connection::new(self.limits, self.capacity)
-    }
+/// How long a connection waits for its peer, and a request for its end; `None` waits for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For the next request, where none is being received or served: then the connection is closed.
+    pub idle: Option<Duration>,
+    /// For the rest of a request whose first record has come: then nothing more is read, what is complete is served, and
+    /// the connection is closed.
+    pub receive: Option<Duration>,
+    /// For the end of a request that has to wait: then it is ended as FCGI_ABORT_REQUEST would end it (spec 5.4). And for
+    /// the peer to take anything of the output that it was sent: then the connection is closed.
+    pub request: Option<Duration>,
+}
+
+impl Timeouts {
+    /// Waits for ever.
+    pub const NONE: Self = Self { idle: None, receive: None, request: None };
 }
 
 /// The whole of a worker's `main`: reads the command line, obtains the listener, becomes the pool and serves.

@@ -16,7 +16,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use thiserror::Error;
 
 /// Connections that may wait to be accepted; the kernel lowers it to net.core.somaxconn.
-const BACKLOG: i32 = 1024;
+pub(crate) const BACKLOG: i32 = 1024;
 
 /// A listening socket of either family. Each strategy accepts from it in its own way.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ pub struct Listener {
     /// Connections still to be accepted while draining: those that waited when the drain began.
     drain_accepts: AtomicUsize,
     bound: Option<BoundPath>,
+    is_shared: bool,
 }
 
 impl Listener {
@@ -48,6 +49,11 @@ impl Listener {
         }
     }
 
+    /// Whether a supervisor and the other workers of its pool have this socket too. It then outlives this process anyway.
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
     /// Asked before an accept while draining: whether a connection waits that had come before the drain. Those are
     /// served: their peers have been told that they are connected. Bounded by the backlog, so that it ends under load.
     pub fn has_pending(&self) -> bool {
@@ -66,10 +72,12 @@ impl Listener {
     }
 
     /// The listener of a forked worker: the same socket, without the duty to remove its path.
-    pub(crate) fn disown(&mut self) {
+    pub(crate) fn into_child(mut self) -> Self {
         if let Some(bound) = self.bound.take() {
             std::mem::forget(bound);
         }
+        self.is_shared = true;
+        self
     }
 
     fn new(socket: Socket, bound: Option<BoundPath>) -> Result<Self, ListenError> {
@@ -77,48 +85,13 @@ impl Listener {
             Err(_) => None,
             Ok(list) => Some(peers(&list)?),
         };
-        Ok(Self { socket, peers, drain_accepts: AtomicUsize::new(BACKLOG as usize), bound })
+        Ok(Self { socket, peers, drain_accepts: AtomicUsize::new(BACKLOG as usize), bound, is_shared: false })
     }
 }
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
-    }
-}
-
-/// What an accept that failed means for the one who accepts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AcceptError {
-    /// Nobody waits any more: accept when the listener is readable again.
-    Empty,
-    /// That connection has gone, or a signal came: accept again.
-    Again,
-    /// Out of descriptors or memory: accept again when some may have been given back.
-    Exhausted,
-    /// The listener is of no use any more.
-    Fatal,
-}
-
-impl From<&io::Error> for AcceptError {
-    fn from(error: &io::Error) -> Self {
-        match error.raw_os_error() {
-            Some(libc::EAGAIN) => Self::Empty,
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Self::Exhausted,
-            // accept(2): errors pending on the new connection are reported here, and mean it alone.
-            Some(
-                libc::EINTR
-                | libc::ECONNABORTED
-                | libc::EPROTO
-                | libc::EPERM
-                | libc::ENETDOWN
-                | libc::ENETUNREACH
-                | libc::EHOSTDOWN
-                | libc::EHOSTUNREACH
-                | libc::ETIMEDOUT,
-            ) => Self::Again,
-            _ => Self::Fatal,
-        }
     }
 }
 
@@ -201,7 +174,7 @@ pub(crate) fn bind(address: &Address, mode: u32) -> Result<Listener, ListenError
     let failed = |error| ListenError::Bind { address: address.to_string(), error };
     match address {
         Address::Unix(path) => {
-            make_way(path)?;
+            remove_stale_socket(path)?;
             let name = SockAddr::unix(path).map_err(failed)?;
             let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
             socket.bind(&name).map_err(failed)?;
@@ -243,7 +216,7 @@ fn inherit_no_delay(socket: &Socket) {
 }
 
 /// Removes a socket file that nobody answers on.
-fn make_way(path: &Path) -> Result<(), ListenError> {
+fn remove_stale_socket(path: &Path) -> Result<(), ListenError> {
     let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
     let name = path.display().to_string();
     if !metadata.file_type().is_socket() {

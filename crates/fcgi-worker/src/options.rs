@@ -12,7 +12,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 use fcgi_proto::Limits;
 
 use crate::listener::{self, Address, ListenError, Listener};
-use crate::{Capacity, Config, Held};
+use crate::{Capacity, Config, ConnectionLimit, Timeouts};
 
 /// A FastCGI responder.
 ///
@@ -59,6 +59,18 @@ pub(crate) struct Options {
     /// Bytes of unsent output at which a connection waits for its peer to read
     #[arg(long, value_name = "BYTES", default_value_t = 256 << 10, value_parser = bytes)]
     max_output: usize,
+
+    /// Close a kept connection on which nothing has come for this long, as in 30s [default: never]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    idle_timeout: Option<Duration>,
+
+    /// Stop reading a connection whose request has begun to come but not come whole for this long [default: never]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    receive_timeout: Option<Duration>,
+
+    /// End a request that has been waiting to go on, and a connection that takes no output, for this long [default: never]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    request_timeout: Option<Duration>,
 
     /// Milliseconds that each process takes to start, like an application that loads itself first
     #[arg(long, value_name = "MS", default_value_t = 0)]
@@ -147,10 +159,10 @@ impl Options {
     pub(crate) fn config(&self, capacity: Capacity) -> Config {
         let threads = self.threads.map(NonZeroUsize::get).or(capacity.threads).unwrap_or(1);
         let connections = match capacity.connections {
-            Held::One => 1,
-            Held::OnePerThread => threads,
-            Held::Many => self.connections.get(),
-            Held::AtMost(most) => self.connections.get().min(most),
+            ConnectionLimit::One => 1,
+            ConnectionLimit::OnePerThread => threads,
+            ConnectionLimit::Many => self.connections.get(),
+            ConnectionLimit::AtMost(most) => self.connections.get().min(most),
         };
         let requests_per_connection = if capacity.multiplexes { self.requests.get() } else { 1 };
         // A multiplexing model with threads has one for each request.
@@ -166,7 +178,7 @@ impl Options {
                 connection_bytes: self.max_held,
                 requests: requests_per_connection,
             },
-            capacity: fcgi_proto::Capacity {
+            values: fcgi_proto::Values {
                 connections: connections.saturating_mul(processes),
                 requests: requests.saturating_mul(processes),
                 multiplexes: capacity.multiplexes,
@@ -174,6 +186,11 @@ impl Options {
             connections,
             threads,
             output_bytes: self.max_output,
+            timeouts: Timeouts {
+                idle: self.idle_timeout,
+                receive: self.receive_timeout,
+                request: self.request_timeout,
+            },
         }
     }
 }
@@ -183,6 +200,22 @@ fn octal(text: &str) -> Result<u32, String> {
         .ok()
         .filter(|mode| *mode <= 0o777)
         .ok_or_else(|| "a mode looks like 660".to_owned())
+}
+
+/// A number and a unit: `300ms`, `30s`, `5m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let milliseconds = match &text[digits.len()..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        _ => 0,
+    };
+    let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(milliseconds));
+    number
+        .filter(|number| *number > 0)
+        .map(Duration::from_millis)
+        .ok_or_else(|| "a time looks like 300ms, 30s or 5m".to_owned())
 }
 
 fn bytes(text: &str) -> Result<usize, String> {
@@ -196,14 +229,9 @@ fn bytes(text: &str) -> Result<usize, String> {
 mod tests {
     use super::*;
 
-    const THREADED: Capacity = Capacity {
-        connections: Held::OnePerThread,
-        threads: Some(8),
-        multiplexes: false,
-        sees_aborts: false,
-    };
-    const LOOP: Capacity =
-        Capacity { connections: Held::Many, threads: None, multiplexes: true, sees_aborts: true };
+    const THREADED: Capacity =
+        Capacity { connections: ConnectionLimit::OnePerThread, threads: Some(8), multiplexes: false };
+    const LOOP: Capacity = Capacity { connections: ConnectionLimit::Many, threads: None, multiplexes: true };
 
     fn config(capacity: Capacity, words: &str) -> Config {
         let words = std::iter::once("worker").chain(words.split_whitespace()).map(OsString::from);
@@ -213,26 +241,32 @@ mod tests {
     #[test]
     fn a_pool_announces_what_all_its_processes_hold() {
         let config = config(THREADED, "--listen unix:/x --processes 3 --threads 5");
-        assert_eq!(
-            config.capacity,
-            fcgi_proto::Capacity { connections: 15, requests: 15, multiplexes: false }
-        );
+        assert_eq!(config.values, fcgi_proto::Values { connections: 15, requests: 15, multiplexes: false });
         assert_eq!(config.limits.requests, 1);
     }
 
     #[test]
     fn a_multiplexing_model_announces_connections_times_requests() {
         let config = config(LOOP, "--listen unix:/x --processes 2 --connections 10 --requests 7");
-        assert_eq!(
-            config.capacity,
-            fcgi_proto::Capacity { connections: 20, requests: 140, multiplexes: true }
-        );
+        assert_eq!(config.values, fcgi_proto::Values { connections: 20, requests: 140, multiplexes: true });
     }
 
     #[test]
     fn threads_are_refused_where_the_model_has_none() {
         let words = ["worker", "--threads", "2"].map(OsString::from);
         assert!(parse_from("worker", LOOP, words).is_err());
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(duration("300ms"), Ok(Duration::from_millis(300)));
+        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        for wrong in
+            ["", "s", "30", "0s", "-1s", "1h", "99999999999999999999s", "18446744073709551615m", "1.5s", "é"]
+        {
+            assert!(duration(wrong).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

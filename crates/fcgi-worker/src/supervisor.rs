@@ -69,9 +69,8 @@ fn supervise(
             match fork()? {
                 Some(pid) => place.worker = Some(Worker { pid, started: now }),
                 None => {
-                    listener.disown();
                     // Never back into the caller's stack: that is the supervisor's.
-                    process::exit(work(listener).into());
+                    process::exit(work(listener.into_child()).into());
                 }
             }
         }
@@ -81,7 +80,7 @@ fn supervise(
             Some(libc::SIGCHLD) => {
                 while let Some((pid, end)) = reap()? {
                     supported &= end != End::Exited(UNSUPPORTED.into());
-                    bury(name, &mut pool, pid, &end);
+                    on_exit(name, &mut pool, pid, &end);
                 }
             }
             Some(_) => break,
@@ -121,7 +120,7 @@ fn supervise(
 }
 
 /// Notes a worker's death and when its place is filled again.
-fn bury(name: &str, pool: &mut [Place], pid: libc::pid_t, end: &End) {
+fn on_exit(name: &str, pool: &mut [Place], pid: libc::pid_t, end: &End) {
     let of_pid = |place: &&mut Place| place.worker.as_ref().is_some_and(|worker| worker.pid == pid);
     let Some(place) = pool.iter_mut().find(of_pid) else { return };
     let Some(worker) = place.worker.take() else { return };

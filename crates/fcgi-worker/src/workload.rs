@@ -35,6 +35,8 @@ pub struct Workload {
 #[derive(Clone, Copy, Debug)]
 pub struct Job {
     route: Route,
+    /// HEAD: the answer has no body (RFC 3875 4.3.3).
+    head_only: bool,
     /// Whether the response has begun: its head is written, or its wait is over.
     begun: bool,
     /// Bytes or chunks written.
@@ -56,6 +58,9 @@ enum Route {
     NotFound,
 }
 
+/// The whole answer to /hello, of which the last 13 bytes are the body.
+const HELLO: &[u8] = b"Content-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, world\n";
+
 /// The longest wait or burn of one request, in seconds: a query is a stranger's, too.
 const LONGEST_SECONDS: u64 = 60;
 
@@ -63,24 +68,26 @@ impl Handler for Workload {
     type Job = Job;
 
     fn start(&self, request: &Request) -> Job {
-        Job { route: route(request.params()), begun: false, done: 0 }
+        let params = request.params();
+        let head_only = params.value(b"REQUEST_METHOD") == Some(b"HEAD");
+        Job { route: route(params), head_only, begun: false, done: 0 }
     }
 
     fn step(&self, request: &Request, job: &mut Job, stdout: &mut Stdout<'_>) -> Step {
         let begins = !mem::replace(&mut job.begun, true);
         match job.route {
             Route::Hello => {
-                stdout.write(b"Content-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, world\n");
+                stdout.write(if job.head_only { &HELLO[..HELLO.len() - 13] } else { HELLO });
             }
             Route::Cpu { microseconds } => {
                 burn(microseconds);
-                text(stdout, format_args!("burned {microseconds} us\n"));
+                text(stdout, job, format_args!("burned {microseconds} us\n"));
             }
             Route::Wait { milliseconds } => {
                 if begins {
                     return Step::Wait(Duration::from_millis(milliseconds));
                 }
-                text(stdout, format_args!("waited {milliseconds} ms\n"));
+                text(stdout, job, format_args!("waited {milliseconds} ms\n"));
             }
             Route::Echo => {
                 let body = request.body();
@@ -91,6 +98,9 @@ impl Handler for Workload {
                     stdout.write(content_type.unwrap_or(b"application/octet-stream"));
                     head_end(stdout, body.len() as u64);
                 }
+                if job.head_only {
+                    return Step::Done(AppStatus::SUCCESS);
+                }
                 job.done += stdout.write_some(&body[job.done as usize..]) as u64;
                 if job.done < body.len() as u64 {
                     return Step::Flush;
@@ -100,6 +110,9 @@ impl Handler for Workload {
                 if begins {
                     stdout.write(b"Content-Type: application/octet-stream");
                     head_end(stdout, count);
+                }
+                if job.head_only {
+                    return Step::Done(AppStatus::SUCCESS);
                 }
                 while job.done < count {
                     let offset = job.done as usize % ALPHABET.len();
@@ -114,6 +127,9 @@ impl Handler for Workload {
             Route::Stream { chunks, milliseconds } => {
                 if begins {
                     stdout.write(b"Content-Type: text/plain\r\n\r\n");
+                }
+                if job.head_only {
+                    return Step::Done(AppStatus::SUCCESS);
                 }
                 while job.done < chunks {
                     print(stdout, format_args!("chunk {}\n", job.done));
@@ -132,21 +148,21 @@ impl Handler for Workload {
                 match code {
                     // These have no content (RFC 9110).
                     204 | 304 => stdout.write(b"\r\n"),
-                    _ => text(stdout, format_args!("status {code}\n")),
+                    _ => text(stdout, job, format_args!("status {code}\n")),
                 }
             }
             Route::Exit { status } => {
-                text(stdout, format_args!("exit {status}\n"));
+                text(stdout, job, format_args!("exit {status}\n"));
                 return Step::Done(AppStatus(status));
             }
             Route::Crash if self.allow_crash => std::process::abort(),
             Route::Crash => {
                 stdout.write(b"Status: 403 Forbidden\r\n");
-                text(stdout, format_args!("started without --allow-crash\n"));
+                text(stdout, job, format_args!("started without --allow-crash\n"));
             }
             Route::NotFound => {
                 stdout.write(b"Status: 404 Not Found\r\n");
-                text(stdout, format_args!("not found\n"));
+                text(stdout, job, format_args!("not found\n"));
             }
         }
         Step::Done(AppStatus::SUCCESS)
@@ -154,8 +170,11 @@ impl Handler for Workload {
 }
 
 fn route(params: &Params) -> Route {
-    let (path, query) = path_and_query(params);
-    let number = |name| value(query, name);
+    let (path, uri_query) = path_and_query(params);
+    let number = |name| {
+        let query = params.value(b"QUERY_STRING").unwrap_or_default();
+        value(if query.is_empty() { uri_query } else { query }, name)
+    };
     let milliseconds = || number("ms").unwrap_or(0).min(LONGEST_SECONDS * 1_000);
     match &*path {
         b"/hello" => Route::Hello,
@@ -175,19 +194,18 @@ fn route(params: &Params) -> Route {
     }
 }
 
-/// SCRIPT_NAME + PATH_INFO, or REQUEST_URI where both are missing: front ends cut the path in different places.
+/// SCRIPT_NAME + PATH_INFO, or REQUEST_URI where both are missing, with its query: front ends cut the path in
+/// different places.
 fn path_and_query(params: &Params) -> (Cow<'_, [u8]>, &[u8]) {
-    let query = params.value(b"QUERY_STRING").unwrap_or_default();
     match (params.value(b"SCRIPT_NAME"), params.value(b"PATH_INFO")) {
-        (Some(script), None | Some(b"")) => (script.into(), query),
-        (None | Some(b""), Some(info)) => (info.into(), query),
-        (Some(script), Some(info)) => ([script, info].concat().into(), query),
+        (Some(script), None | Some(b"")) => (script.into(), b""),
+        (None | Some(b""), Some(info)) => (info.into(), b""),
+        (Some(script), Some(info)) => ([script, info].concat().into(), b""),
         (None, None) => {
             let uri = params.value(b"REQUEST_URI").unwrap_or_default();
             match uri.iter().position(|&byte| byte == b'?') {
-                Some(mark) if query.is_empty() => (uri[..mark].into(), &uri[mark + 1..]),
-                Some(mark) => (uri[..mark].into(), query),
-                None => (uri.into(), query),
+                Some(mark) => (uri[..mark].into(), &uri[mark + 1..]),
+                None => (uri.into(), b""),
             }
         }
     }
@@ -231,6 +249,9 @@ fn params(request: &Request, job: &mut Job, begins: bool, stdout: &mut Stdout<'_
         stdout.write(b"Content-Type: text/plain");
         head_end(stdout, list.len() as u64);
     }
+    if job.head_only {
+        return Step::Done(AppStatus::SUCCESS);
+    }
     job.done += stdout.write_some(&list[job.done as usize..]) as u64;
     if job.done < list.len() as u64 { Step::Flush } else { Step::Done(AppStatus::SUCCESS) }
 }
@@ -239,10 +260,12 @@ fn head_end(stdout: &mut Stdout<'_>, content_length: u64) {
     print(stdout, format_args!("\r\nContent-Length: {content_length}\r\n\r\n"));
 }
 
-/// A whole body of text, with its head.
-fn text(stdout: &mut Stdout<'_>, body: std::fmt::Arguments<'_>) {
+/// A body of text, and its head before it.
+fn text(stdout: &mut Stdout<'_>, job: &Job, body: std::fmt::Arguments<'_>) {
     stdout.write(b"Content-Type: text/plain\r\n\r\n");
-    print(stdout, body);
+    if !job.head_only {
+        print(stdout, body);
+    }
 }
 
 fn print(stdout: &mut Stdout<'_>, text: std::fmt::Arguments<'_>) {

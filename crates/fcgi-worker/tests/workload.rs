@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fcgi_proto::{AppStatus, Capacity, Connection, Event, Limits, Spares};
+use fcgi_proto::{AppStatus, Connection, Event, Limits, Spares, Values};
 use fcgi_worker::{Exchange, Step, Workload};
 
 /// What a request comes to: the steps it took, and the content of its STDOUT.
@@ -14,8 +14,8 @@ struct Served {
 /// Serves one request with `room` bytes of output a step.
 fn serve(params: &[(&str, &str)], body: &[u8], room: usize) -> Served {
     let handler = Workload { allow_crash: false };
-    let capacity = Capacity { connections: 1, requests: 1, multiplexes: false };
-    let mut connection = Connection::new(Limits::default(), capacity);
+    let values = Values { connections: 1, requests: 1, multiplexes: false };
+    let mut connection = Connection::new(Limits::default(), values);
     let bytes = encode(params, body);
     let (mut input, mut output, mut spares) = (&bytes[..], Vec::new(), Spares::new());
     let event = connection.receive(&mut input, &mut output, &mut spares).unwrap();

@@ -1,23 +1,22 @@
 //! Fork: a process for each connection, with blocking calls. The oldest way.
 //!
 //! - **Who accepts:** the process itself, blocking in accept(2); it forks a child, which takes the connection.
-//! - **Who reads:** the child, blocking in read(2), until the connection is closed; then it ends.
-//! - **Where a request waits:** in `thread::sleep`; its child does nothing else meanwhile.
+//! - **Who reads:** the child, blocking in recv(2), until the connection is closed; then it ends.
+//! - **Where a request waits:** in its child, which does nothing else meanwhile.
 //! - **What bounds it:** `--connections` children, 256 at most; then the process stops accepting.
 //! - **What one process holds:** one connection for each of its children.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Write};
 use std::mem;
-use std::net::Shutdown;
 use std::process;
 use std::ptr;
+use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
 
-use fcgi_proto::{Connection, Event, Request, Spares};
-use fcgi_worker::{AcceptError, Capacity, Config, Exchange, Handler, Held, Listener, Step, drain};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
+use fcgi_worker::{
+    Accepted, BACK_OFF, Capacity, Config, ConnectionLimit, Handler, Listener, Shared, blocking, drain,
+};
+use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{
     Pid, Signal, WaitOptions, getpid, getppid, kill_process, set_parent_process_death_signal, waitpid,
 };
@@ -25,10 +24,7 @@ use socket2::Socket;
 
 /// One connection per child, one request at a time; an abort is read when the request has ended.
 pub const CAPACITY: Capacity =
-    Capacity { connections: Held::AtMost(256), threads: None, multiplexes: false, sees_aborts: false };
-
-/// How long to wait for descriptors or processes when there are none left.
-const EXHAUSTED: Duration = Duration::from_millis(10);
+    Capacity { connections: ConnectionLimit::AtMost(256), threads: None, multiplexes: false };
 
 /// Forks a child for each connection until the drain, then waits for the children to end.
 pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
@@ -41,22 +37,13 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
         }
         // In the child, which never returns into the parent's loop.
         drop(listener);
-        let mut buffers = Buffers { input: vec![0; 64 << 10], output: Vec::new(), spares: Spares::new() };
-        // An error in a connection is that connection's end.
-        let _ = drive(&socket, &handler, config, &mut buffers);
+        blocking::serve_connection(&socket, &mut Shared::new(Arc::new(handler), config));
         process::exit(0);
     }
     while !children.pids.is_empty() {
         children.wait();
     }
     Ok(())
-}
-
-/// What a connection needs while it is served.
-struct Buffers {
-    input: Vec<u8>,
-    output: Vec<u8>,
-    spares: Spares,
 }
 
 /// The next connection, once there may be a child for it; `None` once the worker drains and none waits.
@@ -69,14 +56,10 @@ fn accept(listener: &Listener, children: &mut Children) -> io::Result<Option<Soc
         if drain::requested() && !listener.has_pending() {
             return Ok(None);
         }
-        match listener.socket().accept() {
-            Ok((socket, _)) if listener.admits(&socket) => return Ok(Some(socket)),
-            Ok(_) => {}
-            Err(error) => match AcceptError::from(&error) {
-                AcceptError::Again => {}
-                AcceptError::Empty | AcceptError::Exhausted => thread::sleep(EXHAUSTED),
-                AcceptError::Fatal => return Err(error),
-            },
+        match listener.judge(accept_with(listener, SocketFlags::CLOEXEC))? {
+            Accepted::Connection(socket) => return Ok(Some(socket.into())),
+            Accepted::Again => {}
+            Accepted::Empty | Accepted::Exhausted => thread::sleep(BACK_OFF),
         }
     }
 }
@@ -89,7 +72,7 @@ fn fork(children: &mut Children) -> Option<Pid> {
         // SAFETY: this process has one thread, so the child finds every lock free and all memory consistent.
         match unsafe { libc::fork() } {
             -1 => {
-                thread::sleep(EXHAUSTED);
+                thread::sleep(BACK_OFF);
                 children.reap();
             }
             pid => break pid,
@@ -170,96 +153,3 @@ fn let_children_interrupt() -> io::Result<()> {
 fn check(result: libc::c_int) -> io::Result<()> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
-
-/// Reads a connection and serves its requests, until it ends.
-fn drive(socket: &Socket, handler: &impl Handler, config: &Config, buffers: &mut Buffers) -> io::Result<()> {
-    let mut connection = config.connection();
-    let Buffers { input, output, spares } = buffers;
-    loop {
-        let read = match read(socket, &connection, input) {
-            Ok(0) => return Ok(()),
-            Ok(read) => read,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return linger(socket),
-            Err(error) => return Err(error),
-        };
-        let mut input = &input[..read];
-        while let Some(event) = connection.receive(&mut input, output, spares).map_err(io::Error::other)? {
-            // No abort can come: nothing is in flight while this child reads.
-            if let Event::Request(request) = event {
-                let request = finish(socket, handler, config, request, output)?;
-                connection.recycle(request, spares);
-            }
-        }
-        flush(socket, output)?;
-        if connection.is_finished() {
-            if connection.was_answered_early() {
-                linger(socket)?;
-            }
-            return Ok(());
-        }
-    }
-}
-
-/// Takes a request through all its steps, waits included.
-fn finish<H: Handler>(
-    socket: &Socket,
-    handler: &H,
-    config: &Config,
-    request: Request,
-    output: &mut Vec<u8>,
-) -> io::Result<Request> {
-    let mut exchange = Exchange::start(handler, request);
-    loop {
-        let room = config.output_bytes.saturating_sub(output.len());
-        match exchange.step(handler, output, room) {
-            Step::Done(_) => return Ok(exchange.into_request()),
-            Step::Flush => flush(socket, output)?,
-            Step::Wait(duration) => {
-                flush(socket, output)?;
-                thread::sleep(duration);
-            }
-        }
-    }
-}
-
-/// Writes all output.
-fn flush(mut socket: &Socket, output: &mut Vec<u8>) -> io::Result<()> {
-    if !output.is_empty() {
-        socket.write_all(output)?;
-        output.clear();
-    }
-    Ok(())
-}
-
-/// The next bytes; 0 at the connection's end. While draining, an idle connection is not waited for: `WouldBlock` says
-/// that all it has been sent is read.
-fn read(socket: &Socket, connection: &Connection, input: &mut [u8]) -> io::Result<usize> {
-    loop {
-        let let_go = drain::requested() && connection.is_idle();
-        match recv(socket, &mut *input, if let_go { RecvFlags::DONTWAIT } else { RecvFlags::empty() }) {
-            Ok((_, read)) => return Ok(read),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// Lets the peer read what was written: closing a connection under input that still comes would reset it.
-fn linger(mut socket: &Socket) -> io::Result<()> {
-    socket.shutdown(Shutdown::Write)?;
-    socket.set_read_timeout(Some(LINGER))?;
-    let deadline = Instant::now() + LINGER;
-    let mut unwanted = [0; 16 << 10];
-    while Instant::now() < deadline {
-        match socket.read(&mut unwanted) {
-            Ok(0) => break,
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// How long a peer may go on sending what is not wanted.
-const LINGER: Duration = Duration::from_millis(500);

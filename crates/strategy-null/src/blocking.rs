@@ -8,23 +8,18 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::thread;
 
-use fcgi_worker::{AcceptError, Capacity, Config, Handler, Held, Listener, drain};
-use rustix::event::{PollFd, PollFlags, poll};
+use fcgi_worker::{Accepted, BACK_OFF, Capacity, Config, ConnectionLimit, Handler, Listener, drain};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
+use rustix::net::{RecvFlags, SocketFlags, accept_with, recv};
 use socket2::Socket;
 
 use crate::count::{Count, Then};
 
 /// One connection per thread. It is not announced: that would be protocol work.
 pub const CAPACITY: Capacity =
-    Capacity { connections: Held::OnePerThread, threads: Some(64), multiplexes: false, sees_aborts: false };
-
-/// How often threads that block although the worker drains are interrupted.
-const DRAIN_TICK: Duration = Duration::from_millis(10);
+    Capacity { connections: ConnectionLimit::OnePerThread, threads: Some(64), multiplexes: false };
 
 /// Serves one connection after the other in each thread, until the drain.
 pub fn serve(listener: Listener, _: impl Handler, config: &Config) -> io::Result<()> {
@@ -35,22 +30,13 @@ pub fn serve(listener: Listener, _: impl Handler, config: &Config) -> io::Result
         let builder = thread::Builder::new().name(format!("serve-{number}"));
         threads.push(builder.spawn(move || serve_connections(&listener))?);
     }
-    let wake = drain::wake();
-    while !drain::requested() {
-        // Interrupted or not, the flag is what counts.
-        let _ = poll(&mut [PollFd::new(&wake, PollFlags::IN)], None);
-    }
-    while !threads.iter().all(JoinHandle::is_finished) {
-        threads.iter().for_each(drain::interrupt);
-        thread::sleep(DRAIN_TICK);
-    }
-    threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| io::ErrorKind::Other)?)
+    drain::join(threads)
 }
 
 /// One thread.
 fn serve_connections(listener: &Listener) -> io::Result<()> {
     let (mut input, mut output) = (vec![0; 64 << 10], Vec::new());
-    while let Some(socket) = accept(listener)? {
+    while let Some(socket) = accept(listener).inspect_err(|_| drain::request())? {
         // An error in a connection is that connection's end.
         let _ = drive(&socket, &mut input, &mut output);
         output.clear();
@@ -60,20 +46,14 @@ fn serve_connections(listener: &Listener) -> io::Result<()> {
 
 /// The next connection; `None` once the worker drains and none waits.
 fn accept(listener: &Listener) -> io::Result<Option<Socket>> {
-    loop {
-        if drain::requested() && !listener.has_pending() {
-            return Ok(None);
-        }
-        match listener.socket().accept() {
-            Ok((socket, _)) if listener.admits(&socket) => return Ok(Some(socket)),
-            Ok(_) => {}
-            Err(error) => match AcceptError::from(&error) {
-                AcceptError::Again => {}
-                AcceptError::Empty | AcceptError::Exhausted => thread::sleep(Duration::from_millis(10)),
-                AcceptError::Fatal => return Err(error),
-            },
+    while !drain::requested() || listener.has_pending() {
+        match listener.judge(accept_with(listener, SocketFlags::CLOEXEC))? {
+            Accepted::Connection(socket) => return Ok(Some(socket.into())),
+            Accepted::Again => {}
+            Accepted::Empty | Accepted::Exhausted => thread::sleep(BACK_OFF),
         }
     }
+    Ok(None)
 }
 
 /// Reads a connection and answers its requests, until it ends.

@@ -8,10 +8,10 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use fcgi_worker::{AcceptError, Capacity, Config, Handler, Held, Listener, drain};
+use fcgi_worker::{Accepting, Capacity, Config, ConnectionLimit, Handler, Listener, drain};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustix::event::epoll;
@@ -23,14 +23,11 @@ use crate::count::{Count, Then};
 
 /// Many connections. It is not announced: that would be protocol work.
 pub const CAPACITY: Capacity =
-    Capacity { connections: Held::Many, threads: None, multiplexes: true, sees_aborts: false };
+    Capacity { connections: ConnectionLimit::Many, threads: None, multiplexes: true };
 
 /// Connections have the slab's keys as tokens.
 const LISTENER: Token = Token(usize::MAX - 1);
 const DRAIN: Token = Token(usize::MAX - 2);
-
-/// How long to wait for descriptors when there are none left.
-const EXHAUSTED: Duration = Duration::from_millis(10);
 
 /// Serves until the drain.
 pub fn serve(listener: Listener, _: impl Handler, config: &Config) -> io::Result<()> {
@@ -40,62 +37,38 @@ pub fn serve(listener: Listener, _: impl Handler, config: &Config) -> io::Result
 
     let mut worker = Worker {
         registry: poll.registry().try_clone()?,
-        listener: Some(listener),
-        most: config.connections,
+        accepting: Accepting::new(listener, config.connections),
+        watches_listener: false,
         clients: Slab::new(),
         unfinished: Vec::new(),
-        watching: false,
-        acceptable: false,
-        accept_again: None,
-        draining: false,
+        is_draining: false,
+        now: Instant::now(),
         input: vec![0; 64 << 10],
         output: Vec::new(),
     };
     let mut events = Events::with_capacity(1024);
-    while worker.listener.is_some() || !worker.clients.is_empty() {
+    while !worker.accepting.is_over() {
         worker.watch_listener()?;
         match poll.poll(&mut events, worker.timeout()) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             polled => polled?,
         }
-        for event in &events {
-            match event.token() {
-                LISTENER => {
-                    worker.unwatch_listener()?;
-                    worker.acceptable = true;
-                }
-                DRAIN => worker.drain(),
-                Token(key) => {
-                    let Some(client) = worker.clients.get_mut(key) else { continue };
-                    client.hung_up |= event.is_read_closed() || event.is_error();
-                    worker.drive(key);
-                }
-            }
-        }
-        for key in mem::take(&mut worker.unfinished) {
-            worker.drive(key);
-        }
-        worker.accept()?;
+        worker.turn(&events)?;
     }
     Ok(())
 }
 
 struct Worker {
     registry: mio::Registry,
-    /// Until the drain has emptied its queue.
-    listener: Option<Listener>,
-    /// Connections at a time.
-    most: usize,
+    accepting: Accepting,
+    /// Whether the poll announces connections that wait: only while there is a place for one.
+    watches_listener: bool,
     clients: Slab<Client>,
     /// Connections that have more to read.
     unfinished: Vec<usize>,
-    /// Whether the poll announces connections that wait: only while there is a place for one.
-    watching: bool,
-    /// It has announced one in this turn.
-    acceptable: bool,
-    /// Not before this time: there were no descriptors left.
-    accept_again: Option<Instant>,
-    draining: bool,
+    is_draining: bool,
+    /// The time at the turn's begin.
+    now: Instant,
     input: Vec<u8>,
     output: Vec<u8>,
 }
@@ -121,28 +94,37 @@ enum State {
 }
 
 impl Worker {
+    /// Everything that is to be done until the next poll.
+    fn turn(&mut self, events: &Events) -> io::Result<()> {
+        self.now = Instant::now();
+        let mut acceptable = self.accepting.accepts_at_once(self.now);
+        for event in events {
+            match event.token() {
+                LISTENER => {
+                    self.unwatch_listener()?;
+                    acceptable = true;
+                }
+                DRAIN => self.drain()?,
+                Token(key) => {
+                    let Some(client) = self.clients.get_mut(key) else { continue };
+                    client.hung_up |= event.is_read_closed() || event.is_error();
+                    self.drive(key);
+                }
+            }
+        }
+        for key in mem::take(&mut self.unfinished) {
+            self.drive(key);
+        }
+        if acceptable { self.accept() } else { Ok(()) }
+    }
+
     /// Takes in one connection, and serves what it has sent at once: often that is all there is.
     fn accept(&mut self) -> io::Result<()> {
-        if !(mem::take(&mut self.acceptable) || self.draining) || !self.has_place() {
-            return Ok(());
-        }
-        let Some(listener) = &self.listener else { return Ok(()) };
-        if self.draining && !listener.has_pending() {
-            return self.stop_listening();
-        }
-        self.accept_again = None;
-        match accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC).map_err(io::Error::from) {
-            Ok(socket) if listener.admits(&socket) => {
-                let key = self.clients.insert(Client::new(socket.into()));
-                self.drive(key);
-            }
-            Ok(_) => {}
-            Err(error) => match AcceptError::from(&error) {
-                AcceptError::Empty if self.draining => return self.stop_listening(),
-                AcceptError::Empty | AcceptError::Again => {}
-                AcceptError::Exhausted => self.accept_again = Some(Instant::now() + EXHAUSTED),
-                AcceptError::Fatal => return Err(error),
-            },
+        let Some(listener) = self.accepting.listener(self.now) else { return Ok(()) };
+        let accepted = accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
+        if let Some(socket) = self.accepting.accepted(accepted, self.now)? {
+            let key = self.clients.insert(Client::new(socket.into()));
+            self.drive(key);
         }
         Ok(())
     }
@@ -150,70 +132,57 @@ impl Worker {
     /// Asks to be told of connections that wait, if there is a place for one. EPOLLEXCLUSIVE is what mio does not offer:
     /// without it each connection wakes every process (epoll_ctl(2)).
     fn watch_listener(&mut self) -> io::Result<()> {
-        if self.watching || !self.has_place() {
+        if self.watches_listener || self.accepting.accepts_at_once(self.now) {
             return Ok(());
         }
-        self.accept_again = None;
-        let Some(listener) = &self.listener else { return Ok(()) };
-        // SAFETY: the registry holds its descriptor open for as long as it is borrowed, which is longer than this call.
-        let poll = unsafe { BorrowedFd::borrow_raw(self.registry.as_raw_fd()) };
+        let Some(listener) = self.accepting.listener(self.now) else { return Ok(()) };
         let data = epoll::EventData::new_u64(LISTENER.0 as u64);
-        epoll::add(poll, listener, data, epoll::EventFlags::IN | epoll::EventFlags::EXCLUSIVE)?;
-        self.watching = true;
+        epoll::add(&self.registry, listener, data, epoll::EventFlags::IN | epoll::EventFlags::EXCLUSIVE)?;
+        self.watches_listener = true;
         Ok(())
     }
 
     /// After each connection, so that the next is another process's: the kernel wakes whoever has watched for longest.
     fn unwatch_listener(&mut self) -> io::Result<()> {
-        match &self.listener {
-            Some(listener) if mem::take(&mut self.watching) => {
+        match self.accepting.listener(self.now) {
+            Some(listener) if mem::take(&mut self.watches_listener) => {
                 self.registry.deregister(&mut SourceFd(&listener.socket().as_raw_fd()))
             }
             _ => Ok(()),
         }
     }
 
-    fn has_place(&self) -> bool {
-        self.clients.len() < self.most && self.accept_again.is_none_or(|time| time <= Instant::now())
-    }
-
     /// Reads and writes once for one connection.
     fn drive(&mut self, key: usize) {
         let Some(client) = self.clients.get_mut(key) else { return };
         // An error in a connection is that connection's end.
-        let state = client.turn(&mut self.input, &mut self.output, self.draining).unwrap_or(State::Closed);
+        let state = client.turn(&mut self.input, &mut self.output, self.is_draining).unwrap_or(State::Closed);
         match state {
             State::Waiting if client.register(key, &self.registry).is_ok() => {}
             State::Unfinished => self.unfinished.push(key),
             _ => {
                 self.clients.remove(key);
-                // A descriptor is free, and a place.
-                self.accept_again = None;
+                self.accepting.closed();
             }
         }
     }
 
-    /// SIGTERM: connections that wait are still taken, idle ones are let go, the others finish.
-    fn drain(&mut self) {
-        if !mem::replace(&mut self.draining, true) {
-            self.unfinished.extend(self.clients.iter().map(|(key, _)| key));
-        }
-    }
-
-    fn stop_listening(&mut self) -> io::Result<()> {
-        // Closing it would not end the poll's interest: other processes hold it too.
+    /// SIGTERM: connections that wait are still taken, idle ones are closed, the others finish.
+    fn drain(&mut self) -> io::Result<()> {
+        // Now: to close the listener would not end the poll's interest, since other processes hold it too.
         self.unwatch_listener()?;
-        self.listener = None;
+        self.accepting.drain();
+        self.is_draining = true;
+        self.unfinished.extend(self.clients.iter().map(|(key, _)| key));
         Ok(())
     }
 
     /// How long nothing is to be done, unless a descriptor says otherwise.
     fn timeout(&self) -> Option<Duration> {
-        let emptying = self.draining && self.listener.is_some() && self.has_place();
-        if !self.unfinished.is_empty() || emptying {
+        if !self.unfinished.is_empty() || self.accepting.accepts_at_once(self.now) {
             return Some(Duration::ZERO);
         }
-        self.accept_again.map(|time| time.saturating_duration_since(Instant::now()))
+        self.accepting.deadline(self.now).map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 }
 

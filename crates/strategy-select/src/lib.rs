@@ -1,425 +1,244 @@
-//! select(2) over all connections, a thread per request, a lock per connection. What 2007 called "multiplexed".
+//! Readiness loop: one thread, select(2), no call that blocks but the one that waits for all descriptors.
 //!
-//! - **Who accepts:** the main thread, when select(2) says that the listener is readable.
-//! - **Who reads:** the main thread, whichever connection is readable; it never writes, so nobody's reading stalls it.
-//! - **Where a request waits:** in its own thread, on a condition that an abort signals.
-//! - **What bounds it:** `--threads` requests at a time; beyond, nothing is read until a thread has ended. And
-//!   FD_SETSIZE: select(2) cannot watch a descriptor from 1024 on.
-//! - **What one process holds:** about a thousand connections, many requests on each.
+//! - **Who accepts:** the loop, one connection a turn; each wakes all processes.
+//! - **Who reads:** the loop, whichever connection is readable, into one buffer that all share.
+//! - **Where a request waits:** in its session; the call's timeout ends with the first that is due.
+//! - **What bounds it:** `--connections`, the requests in flight and the unsent output of each. And FD_SETSIZE: select(2)
+//!   watches no descriptor from 1024 on.
+//! - **What one process holds:** about 1,000 connections, many requests on each.
 
-mod read_set;
-
-use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Write};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind, Read, Write};
 use std::mem;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fcgi_proto::{Connection, Event, Request, RequestId, Spares};
-use fcgi_worker::{AcceptError, Capacity, Config, Exchange, Handler, Held, Listener, Step, drain};
-use rustix::event::{EventfdFlags, eventfd};
-use rustix::net::{RecvFlags, recv};
+use fcgi_worker::{
+    Accepting, Capacity, Config, ConnectionLimit, DescriptorSets, FD_SETSIZE, Handler, Listener, Session,
+    Shared, Timers, drain,
+};
+use rustix::event::{Timespec, select};
+use rustix::net::{SocketFlags, accept_with};
 use socket2::Socket;
 
-use crate::read_set::ReadSet;
+/// Many connections, many requests on each; an abort is read while its request waits. 24 descriptors are for what the
+/// process itself may have open.
+pub const CAPACITY: Capacity =
+    Capacity { connections: ConnectionLimit::AtMost(FD_SETSIZE - 24), threads: None, multiplexes: true };
 
-/// Connections up to FD_SETSIZE less what the process itself has open; an abort is read while its request waits.
-pub const CAPACITY: Capacity = Capacity {
-    connections: Held::AtMost(read_set::LIMIT - 24),
-    threads: Some(128),
-    multiplexes: true,
-    sees_aborts: true,
-};
-
-/// How long a peer may go on sending what is not wanted.
-const LINGER: Duration = Duration::from_millis(500);
-/// How long to wait for descriptors or memory when there are none left.
-const EXHAUSTED: Duration = Duration::from_millis(10);
+/// Reads of one turn, as long as they complete no request: a large body comes in many.
+const READS: usize = 8;
 
 /// Serves until the drain.
 pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
     listener.socket().set_nonblocking(true)?;
-    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-    let shared =
-        Shared { handler, config: *config, running: AtomicUsize::new(0), changed: eventfd(0, flags)? };
     let mut worker = Worker {
-        listener: Some(listener),
-        shared: Arc::new(shared),
-        clients: Vec::new(),
-        tasks: VecDeque::new(),
-        accept_again: None,
-        draining: false,
+        accepting: Accepting::new(listener, config.connections),
+        clients: BTreeMap::new(),
+        ready: BTreeSet::new(),
+        timers: Timers::new(),
+        now: Instant::now(),
         input: vec![0; 64 << 10],
+        shared: Shared::new(Arc::new(handler), config),
     };
-    while worker.listener.is_some() || !worker.clients.is_empty() || worker.running() > 0 {
-        let ready = worker.wait()?;
-        worker.draining |= drain::requested();
-        worker.accept(&ready)?;
-        worker.drive(&ready);
-        worker.start_tasks();
+    while !worker.accepting.is_over() {
+        match worker.select() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            ready => worker.turn(&ready?)?,
+        }
     }
     Ok(())
 }
 
-/// The main thread's side.
-struct Worker<H> {
-    /// Until the drain has emptied its queue.
-    listener: Option<Listener>,
-    shared: Arc<Shared<H>>,
-    clients: Vec<Arc<Client>>,
-    /// What waits for a thread; while something does, nothing is read.
-    tasks: VecDeque<(Arc<Client>, Task)>,
-    /// Not before this time: there were no descriptors left.
-    accept_again: Option<Instant>,
-    draining: bool,
+struct Worker<H: Handler> {
+    accepting: Accepting,
+    /// By descriptor: that is how select(2) names them.
+    clients: BTreeMap<usize, Client<H>>,
+    /// Connections that the next turn is for: they are readable or writable, or have more to do than one turn allows.
+    ready: BTreeSet<usize>,
+    timers: Timers,
+    /// The time at the turn's begin.
+    now: Instant,
     input: Vec<u8>,
+    shared: Shared<H>,
 }
 
-/// What the threads see too.
-struct Shared<H> {
-    handler: H,
-    config: Config,
-    /// Threads that run.
-    running: AtomicUsize,
-    /// Wakes the main thread.
-    changed: OwnedFd,
-}
-
-struct Client {
+struct Client<H: Handler> {
     socket: Socket,
-    /// Held for moments.
-    state: Mutex<State>,
-    /// Held while output is written, so that records of several threads do not mix. A slow peer holds up its own
-    /// threads with it, and nobody else.
-    writing: Mutex<()>,
-    /// Until when what still comes is read and thrown away.
-    linger_until: OnceLock<Instant>,
-}
-
-struct State {
-    connection: Connection,
-    spares: Spares,
-    waiting: Vec<(RequestId, Arc<Abort>)>,
-    /// Replies that the protocol itself owes: written by the next thread that has something to write, so that none
-    /// of them closes the connection before.
-    owed: Vec<u8>,
-}
-
-/// What a thread is started for.
-enum Task {
-    /// A request, and how it learns that it is aborted.
-    Serve(Request, Arc<Abort>),
-    /// Replies that the protocol itself owes.
-    Reply,
+    session: Session<H>,
+    readable: bool,
+    writable: bool,
 }
 
 impl<H: Handler> Worker<H> {
-    /// Waits for something to do.
-    fn wait(&self) -> io::Result<ReadSet> {
-        let mut set = ReadSet::new();
-        set.insert(self.shared.changed.as_fd());
-        let now = Instant::now();
-        let mut next = self.accept_again;
-        if !self.draining {
-            set.insert(drain::wake());
-        }
-        if let Some(listener) = self.listener.as_ref().filter(|_| self.has_place(now)) {
-            set.insert(listener.as_fd());
-        }
-        let reads = self.tasks.is_empty() && self.running() < self.shared.config.threads;
-        for client in &self.clients {
-            let linger = client.linger_until.get().copied();
-            next = next.into_iter().chain(linger).min();
-            if reads || linger.is_some() {
-                set.insert(client.socket.as_fd());
+    /// Waits until there is something to do. What is readable, and what is writable.
+    fn select(&self) -> io::Result<DescriptorSets> {
+        let mut watched = DescriptorSets::default();
+        if !self.accepting.is_draining() {
+            watched.add_readable(&drain::wake())?;
+            if let Some(listener) = self.accepting.listener(self.now) {
+                watched.add_readable(listener.socket())?;
             }
         }
-        if self.draining && self.listener.is_some() {
-            next = Some(now);
+        for client in self.clients.values() {
+            if client.session.wants_read() && !client.readable {
+                watched.add_readable(&client.socket)?;
+            }
+            if client.session.wants_write() && !client.writable {
+                watched.add_writable(&client.socket)?;
+            }
         }
-        set.select(next.map(|next| next.saturating_duration_since(now)))?;
-        Ok(set)
+        let timeout = self.timeout().and_then(|timeout| Timespec::try_from(timeout).ok());
+        let (bound, readable, writable) = watched.for_select();
+        // SAFETY: the sets hold the drain's pipe, which is never closed, and what `self` owns and holds open.
+        unsafe { select(bound, Some(readable), Some(writable), None, timeout.as_ref())? };
+        Ok(watched)
     }
 
-    fn has_place(&self, now: Instant) -> bool {
-        self.clients.len() < self.shared.config.connections
-            && self.accept_again.is_none_or(|time| time <= now)
+    /// Everything that is to be done until the next call: each connection at most once.
+    fn turn(&mut self, ready: &DescriptorSets) -> io::Result<()> {
+        self.now = Instant::now();
+        let listener = self.accepting.listener(self.now).map(|listener| listener.socket().as_raw_fd());
+        let mut acceptable = self.accepting.accepts_at_once(self.now);
+        for descriptor in ready.readable() {
+            if let Some(client) = self.clients.get_mut(&(descriptor as usize)) {
+                client.readable = true;
+                self.ready.insert(descriptor as usize);
+            } else if Some(descriptor) == listener {
+                acceptable = true;
+            } else {
+                self.drain();
+            }
+        }
+        for descriptor in ready.writable() {
+            if let Some(client) = self.clients.get_mut(&(descriptor as usize)) {
+                client.writable = true;
+                self.ready.insert(descriptor as usize);
+            }
+        }
+        while let Some(key) = self.timers.expired(self.now) {
+            self.ready.insert(key);
+        }
+        for key in mem::take(&mut self.ready) {
+            self.drive(key);
+        }
+        if acceptable { self.accept() } else { Ok(()) }
     }
 
-    fn running(&self) -> usize {
-        self.shared.running.load(Ordering::Acquire)
-    }
-
-    /// Takes in one connection a turn, so that the other processes get theirs.
-    fn accept(&mut self, ready: &ReadSet) -> io::Result<()> {
-        let Some(listener) = &self.listener else { return Ok(()) };
-        if !self.has_place(Instant::now()) || !(self.draining || ready.contains(listener.as_fd())) {
+    /// Takes in one connection, and serves what it has sent at once: often that is all there is.
+    fn accept(&mut self) -> io::Result<()> {
+        let Some(listener) = self.accepting.listener(self.now) else { return Ok(()) };
+        let accepted = accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
+        let Some(socket) = self.accepting.accepted(accepted, self.now)? else { return Ok(()) };
+        if let Err(error) = DescriptorSets::number(&socket) {
+            self.accepting.closed();
+            let _ = io::stderr().write_all(format!("connection refused: {error}\n").as_bytes());
             return Ok(());
         }
-        if self.draining && !listener.has_pending() {
-            self.listener = None;
-            return Ok(());
+        let key = socket.as_raw_fd() as usize;
+        let session = Session::new(&self.shared, self.now);
+        // Both are worth a try: often it saves a call that waits.
+        self.clients.insert(key, Client { socket: socket.into(), session, readable: true, writable: true });
+        self.drive(key);
+        Ok(())
+    }
+
+    /// One turn of one connection.
+    fn drive(&mut self, key: usize) {
+        let Some(client) = self.clients.get_mut(&key) else { return };
+        // An error in a connection is that connection's end.
+        let served = client.turn(&mut self.input, self.now, &mut self.shared);
+        if served.is_err() || client.session.is_over() {
+            self.clients.remove(&key);
+            self.timers.remove(key);
+            self.accepting.closed();
+            return;
         }
-        self.accept_again = None;
-        match listener.socket().accept() {
-            Ok((socket, _)) if !ReadSet::can_hold(socket.as_fd()) => {
-                let limit = read_set::LIMIT;
-                let _ = writeln!(
-                    io::stderr(),
-                    "connection refused: select(2) watches no descriptor from {limit} on"
-                );
+        self.timers.set(key, client.session.deadline());
+        if client.session.has_more() || client.readable && client.session.wants_read() {
+            self.ready.insert(key);
+        }
+    }
+
+    /// SIGTERM: connections that wait are still taken, idle ones are closed, the others finish.
+    fn drain(&mut self) {
+        self.accepting.drain();
+        self.shared.drain();
+        for (key, client) in &mut self.clients {
+            client.session.drain();
+            client.readable = true;
+            self.ready.insert(*key);
+        }
+    }
+
+    /// How long nothing is to be done, unless a descriptor says otherwise.
+    fn timeout(&self) -> Option<Duration> {
+        if !self.ready.is_empty() || self.accepting.accepts_at_once(self.now) {
+            return Some(Duration::ZERO);
+        }
+        let next = self.accepting.deadline(self.now).into_iter().chain(self.timers.next()).min();
+        next.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+}
+
+impl<H: Handler> Client<H> {
+    /// Writes what is left, reads, serves, and writes what came of it.
+    fn turn(&mut self, input: &mut [u8], now: Instant, shared: &mut Shared<H>) -> io::Result<()> {
+        self.flush(now, shared)?;
+        if self.readable && self.session.wants_read() {
+            self.read(input, now, shared)?;
+        } else {
+            self.session.resume(now, shared);
+        }
+        self.flush(now, shared)?;
+        if self.session.shuts_write(now) {
+            self.socket.shutdown(Shutdown::Write)?;
+        }
+        self.readable |= self.session.wants_last_read();
+        Ok(())
+    }
+
+    /// Reads and serves what came.
+    fn read(&mut self, input: &mut [u8], now: Instant, shared: &mut Shared<H>) -> io::Result<()> {
+        for _ in 0..READS {
+            match (&self.socket).read(input) {
+                Ok(0) => {
+                    self.readable = false;
+                    self.session.end_of_input(now, shared);
+                }
+                Ok(read) => {
+                    // A short read has emptied the socket; what comes later is announced. The drain wants to be sure before it
+                    // closes an idle connection.
+                    self.readable = read == input.len() || self.session.is_draining();
+                    self.session.receive(&input[..read], now, shared);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    self.session.end_of_available_input(now, shared);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
-            Ok((socket, _)) if listener.admits(&socket) => {
-                self.clients.push(Arc::new(Client::new(socket, self.shared.config.connection())));
+            if !self.readable || self.session.wants_write() || !self.session.wants_read() {
+                break;
             }
-            Ok(_) => {}
-            Err(error) => match AcceptError::from(&error) {
-                AcceptError::Empty | AcceptError::Again => {}
-                AcceptError::Exhausted => self.accept_again = Some(Instant::now() + EXHAUSTED),
-                AcceptError::Fatal => return Err(error),
-            },
         }
         Ok(())
     }
 
-    /// Reads once from each connection that is readable, and lets go of those that have ended.
-    fn drive(&mut self, ready: &ReadSet) {
-        if ready.contains(self.shared.changed.as_fd()) {
-            // Read to be told again; that it was readable is all there is to know.
-            let _ = rustix::io::read(&self.shared.changed, &mut [0; 8]);
-        }
-        let now = Instant::now();
-        let Self { clients, tasks, input, draining, .. } = self;
-        clients.retain(|client| {
-            if client.linger_until.get().is_some_and(|until| *until <= now) {
-                return false;
+    /// Writes what the socket takes.
+    #[inline]
+    fn flush(&mut self, now: Instant, shared: &mut Shared<H>) -> io::Result<()> {
+        while self.writable && self.session.wants_write() {
+            match (&self.socket).write(self.session.unsent()) {
+                Ok(sent) => self.session.sent(sent, now, shared),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
-            // The drain wants to be sure that nothing has come before it lets go of a connection.
-            let worth_a_read = ready.contains(client.socket.as_fd()) || *draining && tasks.is_empty();
-            if !worth_a_read {
-                return true;
-            }
-            // An error in a connection is that connection's end.
-            let open = read(client, input, tasks).unwrap_or(false);
-            if !open {
-                client.abort_all();
-            }
-            open
-        });
-    }
-
-    /// A thread for each task, as many as there may be.
-    fn start_tasks(&mut self) {
-        while self.running() < self.shared.config.threads {
-            let Some((client, task)) = self.tasks.pop_front() else { return };
-            self.shared.running.fetch_add(1, Ordering::AcqRel);
-            let (shared, thread_client) = (Arc::clone(&self.shared), Arc::clone(&client));
-            let thread = thread::Builder::new().spawn(move || {
-                // An error in a connection is that connection's end.
-                if finish(&shared, &thread_client, task).is_err() {
-                    let _ = thread_client.socket.shutdown(Shutdown::Both);
-                }
-                shared.thread_ends(&thread_client);
-            });
-            if thread.is_err() {
-                // No thread to be had: that costs the connection whose request it was.
-                let _ = client.socket.shutdown(Shutdown::Both);
-                self.shared.thread_ends(&client);
-            }
-        }
-    }
-}
-
-/// Reads what has come and takes requests from it. False: the connection has ended.
-fn read(
-    client: &Arc<Client>,
-    input: &mut [u8],
-    tasks: &mut VecDeque<(Arc<Client>, Task)>,
-) -> io::Result<bool> {
-    let read = match recv(&client.socket, &mut *input, RecvFlags::DONTWAIT).map_err(io::Error::from) {
-        Ok((_, 0)) => return Ok(false),
-        Ok((_, read)) => read,
-        Err(error) if error.kind() == ErrorKind::WouldBlock => {
-            if drain::requested() {
-                client.let_go()?;
-            }
-            return Ok(true);
-        }
-        Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(true),
-        Err(error) => return Err(error),
-    };
-    if client.linger_until.get().is_some() {
-        return Ok(true);
-    }
-    let mut input = &input[..read];
-    let mut state = client.state();
-    let State { connection, spares, waiting, owed } = &mut *state;
-    while let Some(event) = connection.receive(&mut input, owed, spares).map_err(io::Error::other)? {
-        match event {
-            Event::Request(request) => {
-                let abort = Arc::new(Abort::default());
-                waiting.push((request.id(), Arc::clone(&abort)));
-                tasks.push_back((Arc::clone(client), Task::Serve(request, abort)));
-            }
-            Event::Abort(id) => {
-                if let Some((_, abort)) = waiting.iter().find(|(waiting, _)| *waiting == id) {
-                    abort.request();
-                }
-            }
-        }
-    }
-    if !owed.is_empty() {
-        tasks.push_back((Arc::clone(client), Task::Reply));
-    }
-    Ok(true)
-}
-
-/// A thread's whole life: takes a request through all its steps, waits included.
-fn finish<H: Handler>(shared: &Shared<H>, client: &Client, task: Task) -> io::Result<()> {
-    let (request, abort) = match task {
-        Task::Serve(request, abort) => (request, abort),
-        Task::Reply => return client.finish(None, &[]),
-    };
-    let mut exchange = Exchange::start(&shared.handler, request);
-    let mut output = Vec::new();
-    loop {
-        match exchange.step(&shared.handler, &mut output, shared.config.output_bytes) {
-            Step::Done(_) => break,
-            step => {
-                client.flush(&mut output)?;
-                if abort.wait(pause(step)) {
-                    exchange.abort(&mut output);
-                    break;
-                }
-            }
-        }
-    }
-    client.finish(Some(exchange.into_request()), &output)
-}
-
-/// How long to wait after what a step has written is sent.
-fn pause(step: Step) -> Duration {
-    match step {
-        Step::Wait(duration) => duration,
-        Step::Flush | Step::Done(_) => Duration::ZERO,
-    }
-}
-
-impl Client {
-    fn new(socket: Socket, connection: Connection) -> Self {
-        Self {
-            socket,
-            state: Mutex::new(State {
-                connection,
-                spares: Spares::new(),
-                waiting: Vec::new(),
-                owed: Vec::new(),
-            }),
-            writing: Mutex::new(()),
-            linger_until: OnceLock::new(),
-        }
-    }
-
-    /// Writes a part of a response.
-    fn flush(&self, output: &mut Vec<u8>) -> io::Result<()> {
-        let _writing = lock(&self.writing);
-        (&self.socket).write_all(output)?;
-        output.clear();
-        Ok(())
-    }
-
-    /// Ends a request: first for us, so that its id is free when the peer learns of it, then for the peer. The last
-    /// request of a connection that is not kept closes it: all others have been written by then, as each of them is
-    /// ended and written under one lock.
-    fn finish(&self, request: Option<Request>, output: &[u8]) -> io::Result<()> {
-        let _writing = lock(&self.writing);
-        let (finished, early, owed) = {
-            let mut state = self.state();
-            let State { connection, spares, waiting, owed } = &mut *state;
-            if let Some(request) = request {
-                waiting.retain(|(id, _)| *id != request.id());
-                connection.recycle(request, spares);
-            }
-            let owed = mem::take(owed);
-            (connection.is_finished(), connection.was_answered_early(), owed)
-        };
-        if !owed.is_empty() {
-            (&self.socket).write_all(&owed)?;
-        }
-        (&self.socket).write_all(output)?;
-        match (finished, early) {
-            (false, _) => Ok(()),
-            (true, false) => self.socket.shutdown(Shutdown::Both),
-            (true, true) => self.linger(),
-        }
-    }
-
-    /// In the drain: what has come is served; more is not waited for.
-    fn let_go(&self) -> io::Result<()> {
-        // Whoever is writing wakes the main thread when it is done.
-        let Ok(_writing) = self.writing.try_lock() else { return Ok(()) };
-        let state = self.state();
-        if self.linger_until.get().is_none() && state.connection.is_idle() && state.owed.is_empty() {
-            self.linger()?;
         }
         Ok(())
     }
-
-    /// Lets the peer read what was written: closing a connection under input that still comes would reset it.
-    fn linger(&self) -> io::Result<()> {
-        let _ = self.linger_until.set(Instant::now() + LINGER);
-        self.socket.shutdown(Shutdown::Write)
-    }
-
-    /// The transport has closed, which aborts whatever waits (spec 5.4).
-    fn abort_all(&self) {
-        for (_, abort) in mem::take(&mut self.state().waiting) {
-            abort.request();
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
-    }
-}
-
-impl<H> Shared<H> {
-    /// The main thread may have waited for this: for a thread to be had, for a linger to begin, for the last one.
-    fn thread_ends(&self, client: &Client) {
-        let running = self.running.fetch_sub(1, Ordering::AcqRel);
-        if running == self.config.threads || client.linger_until.get().is_some() || drain::requested() {
-            // It fails only where the counter is full, and then the main thread is being woken already.
-            let _ = rustix::io::write(&self.changed, &1_u64.to_ne_bytes());
-        }
-    }
-}
-
-/// Tells a thread that waits that it need not.
-#[derive(Default)]
-struct Abort {
-    requested: Mutex<bool>,
-    told: Condvar,
-}
-
-impl Abort {
-    fn request(&self) {
-        *lock(&self.requested) = true;
-        self.told.notify_one();
-    }
-
-    /// Waits; true as soon as an abort is requested.
-    fn wait(&self, duration: Duration) -> bool {
-        let requested = lock(&self.requested);
-        let waited = self.told.wait_timeout_while(requested, duration, |requested| !*requested);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
-    }
-}
-
-/// No thread panics while it holds a lock; where one did, the process is gone (`panic = "abort"`).
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use fcgi_proto::{
-    AppStatus, Capacity, Connection, Event, Limits, ProtocolError, ProtocolStatus, Request, RequestId,
-    Spares, response,
+    AppStatus, Connection, Event, Limits, ProtocolError, ProtocolStatus, Request, RequestId, Spares, Values,
+    response,
 };
 
 /// Defines tests, each a dialogue under its name: `name => [steps];`, or `name with SETUP => [steps];`.
@@ -26,12 +26,12 @@ pub(crate) use vectors;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
     pub(crate) limits: Limits,
-    pub(crate) capacity: Capacity,
+    pub(crate) values: Values,
 }
 
 pub(crate) const SETUP: Setup = Setup {
     limits: Limits { params_bytes: 64 << 10, body_bytes: 8 << 20, connection_bytes: 32 << 20, requests: 128 },
-    capacity: Capacity { connections: 7, requests: 350, multiplexes: true },
+    values: Values { connections: 7, requests: 350, multiplexes: true },
 };
 
 /// A turn of the dialogue. All that the peer sends up to the next other step is cut as a whole.
@@ -136,7 +136,7 @@ struct Side {
 impl Side {
     fn new(setup: Setup, cut: Cut) -> Self {
         Self {
-            connection: Connection::new(setup.limits, setup.capacity),
+            connection: Connection::new(setup.limits, setup.values),
             spares: Spares::new(),
             cut,
             out: Vec::new(),

@@ -1,6 +1,6 @@
 //! Limits: what exceeding one costs, and that it costs nothing else.
 
-use fcgi_proto::{Capacity, Connection, Limits, Spares};
+use fcgi_proto::{Connection, Limits, Spares, Values};
 
 use crate::dialogue::Step::{End, Is, Not, Peer, Reply, Serve};
 use crate::dialogue::{SETUP, Setup, vectors};
@@ -16,7 +16,7 @@ const fn limited(params_bytes: usize, body_bytes: usize, connection_bytes: usize
 const PARAMS_8: Setup = limited(8, 8, 64, 2);
 const CONNECTION_8: Setup = limited(64, 64, 8, 4);
 const REQUESTS_1: Setup = limited(64, 64, 64, 1);
-const SINGLE: Setup = Setup { capacity: Capacity { multiplexes: false, ..SETUP.capacity }, ..REQUESTS_1 };
+const SINGLE: Setup = Setup { values: Values { multiplexes: false, ..SETUP.values }, ..REQUESTS_1 };
 
 vectors! {
     params_of_the_limit_are_served with PARAMS_8 => [
@@ -184,7 +184,7 @@ vectors! {
 /// 16 bytes for the 16 that they are.
 #[test]
 fn a_flood_of_requests_is_bounded() {
-    let mut connection = Connection::new(REQUESTS_1.limits, REQUESTS_1.capacity);
+    let mut connection = Connection::new(REQUESTS_1.limits, REQUESTS_1.values);
     let (mut out, mut spares) = (Vec::new(), Spares::new());
     let last = if cfg!(miri) { 300 } else { u16::MAX };
     for id in 1..=last {

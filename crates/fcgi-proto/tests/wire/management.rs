@@ -1,6 +1,6 @@
 //! Management records (spec 4): those of id 0, which may come at any time.
 
-use fcgi_proto::{Capacity, Connection};
+use fcgi_proto::{Connection, Values};
 
 use crate::dialogue::Step::{End, Is, Not, Peer, Reply, Serve};
 use crate::dialogue::{SETUP, Setup, check, vectors};
@@ -12,11 +12,10 @@ const ASK_ALL: &[u8] = b"\x01\x09\0\0\0\x30\0\0\x0e\0FCGI_MAX_CONNS\x0d\0FCGI_MA
 const ALL: &[u8] = b"\x01\x0a\0\0\0\x35\x03\0\
     \x0e\x01FCGI_MAX_CONNS7\x0d\x03FCGI_MAX_REQS350\x0f\x01FCGI_MPXS_CONNS1\0\0\0";
 
-const SINGLE: Setup =
-    Setup { capacity: Capacity { connections: 16, requests: 16, multiplexes: false }, ..SETUP };
+const SINGLE: Setup = Setup { values: Values { connections: 16, requests: 16, multiplexes: false }, ..SETUP };
 
 const LARGE: Setup =
-    Setup { capacity: Capacity { connections: 0, requests: 0xffff_ffff, multiplexes: true }, ..SETUP };
+    Setup { values: Values { connections: 0, requests: 0xffff_ffff, multiplexes: true }, ..SETUP };
 
 vectors! {
     get_values_is_answered => [

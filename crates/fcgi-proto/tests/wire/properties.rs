@@ -2,8 +2,8 @@
 
 use fcgi_proto::pairs::{self, Pairs};
 use fcgi_proto::{
-    AppStatus, Capacity, Connection, Event, Limits, ProtocolError, ProtocolStatus, Request, RequestId,
-    Spares, Stdout, response,
+    AppStatus, Connection, Event, Limits, ProtocolError, ProtocolStatus, Request, RequestId, Spares, Stdout,
+    Values, response,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -43,8 +43,8 @@ proptest! {
     /// However many pairs there are, and whatever the request's memory held before.
     #[test]
     fn a_lookup_finds_the_first_of_its_name(requests in vec(some_short_pairs(), 1..4)) {
-        let capacity = Capacity { connections: 1, requests: 1, multiplexes: false };
-        let (mut connection, mut spares) = (Connection::new(Limits::default(), capacity), Spares::new());
+        let values = Values { connections: 1, requests: 1, multiplexes: false };
+        let (mut connection, mut spares) = (Connection::new(Limits::default(), values), Spares::new());
         for pairs in requests {
             let mut stream = Vec::new();
             for (name, value) in &pairs {
@@ -194,12 +194,12 @@ enum Heard {
 
 /// Limits that short conversations reach.
 const LIMITS: Limits = Limits { params_bytes: 48, body_bytes: 32, connection_bytes: 100, requests: 3 };
-const CAPACITY: Capacity = Capacity { connections: 1, requests: 3, multiplexes: true };
+const VALUES: Values = Values { connections: 1, requests: 3, multiplexes: true };
 
 /// Cuts `input` into reads of these lengths, over and over. The application holds two requests at most: then it
 /// answers the older one. One that is aborted it ends at once.
 fn trace(input: &[u8], reads: &[usize]) -> Trace {
-    let mut connection = Connection::new(LIMITS, CAPACITY);
+    let mut connection = Connection::new(LIMITS, VALUES);
     let mut spares = Spares::new();
     let (mut out, mut owed, mut events, mut error) = (Vec::new(), Vec::new(), Vec::new(), None);
     let mut held = Vec::<Request>::new();

@@ -150,7 +150,7 @@ fn a_body_of_a_mebibyte_comes_whole() {
 #[test]
 fn input_is_left_from_where_a_request_is_complete() {
     let bytes = [BEGIN_1, PARAMS_END_1, STDIN_END_1, b"\x01\x63\0\0\0\0\0\0"].concat();
-    let mut connection = Connection::new(SETUP.limits, SETUP.capacity);
+    let mut connection = Connection::new(SETUP.limits, SETUP.values);
     let (mut input, mut out, mut spares) = (&bytes[..], Vec::new(), Spares::new());
     let event = connection.receive(&mut input, &mut out, &mut spares);
     assert!(matches!(event, Ok(Some(Event::Request(_)))));
@@ -167,7 +167,7 @@ fn a_failed_connection_does_not_panic() {
     ];
     for failure in failures {
         let bytes = [BEGIN_1, PARAMS_END_1, failure, &[1; 200], BEGIN_1, STDIN_END_1].concat();
-        let mut connection = Connection::new(SETUP.limits, SETUP.capacity);
+        let mut connection = Connection::new(SETUP.limits, SETUP.values);
         let (mut input, mut out, mut spares) = (&bytes[..], Vec::new(), Spares::new());
         let mut errors = 0;
         while !input.is_empty() {
@@ -181,7 +181,7 @@ fn a_failed_connection_does_not_panic() {
 fn requests_may_follow_one_another_in_one_read() {
     let request = [BEGIN_1, PARAMS_END_1, STDIN_END_1].concat();
     let bytes = request.repeat(3);
-    let mut connection = Connection::new(SETUP.limits, SETUP.capacity);
+    let mut connection = Connection::new(SETUP.limits, SETUP.values);
     let (mut input, mut out, mut spares) = (&bytes[..], Vec::new(), Spares::new());
     let mut served = 0;
     while let Some(event) = connection.receive(&mut input, &mut out, &mut spares).expect("no failure") {

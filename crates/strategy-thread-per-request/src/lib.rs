@@ -1,0 +1,316 @@
+//! A thread per request, a lock per connection, select(2) over all connections. What 2007 called multiplexed.
+//!
+//! - **Who accepts:** the main thread, one connection a turn; each wakes all processes.
+//! - **Who reads:** the main thread, whichever connection is readable, into one buffer that all share.
+//! - **Where a request waits:** in its own thread, on its connection's condition; for a thread, in its session.
+//! - **What bounds it:** `--threads` requests at a time, and a quarter of those for one connection; who waits for a thread
+//!   gets it in turn. The requests in flight and the unsent output of each connection, and one step's output in each
+//!   thread. And FD_SETSIZE: select(2) watches no descriptor from 1024 on.
+//! - **What one process holds:** about 1,000 connections, many requests on each.
+//!
+//! Locks are taken in one order: a connection's state, then what all of them share.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Write};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fcgi_proto::RequestId;
+use fcgi_worker::{
+    Accepting, Capacity, Config, ConnectionLimit, DescriptorSets, Exchange, FD_SETSIZE, Handler, Listener,
+    Session, Shared, Step, drain,
+};
+use rustix::event::{EventfdFlags, Timespec, eventfd, select};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send};
+use socket2::Socket;
+
+/// Many connections, many requests on each; an abort is read while its request waits. 24 descriptors are for what the
+/// process itself may have open.
+pub const CAPACITY: Capacity =
+    Capacity { connections: ConnectionLimit::AtMost(FD_SETSIZE - 24), threads: Some(128), multiplexes: true };
+
+/// Serves until the drain.
+pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
+    listener.socket().set_nonblocking(true)?;
+    // One heap for all threads: glibc would make up to eight for each core, and each keeps what was freed in it.
+    // SAFETY: mallopt(3) takes two numbers, and no other thread runs yet.
+    #[cfg(target_env = "gnu")]
+    let _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+    let mut worker = Worker {
+        accepting: Accepting::new(listener, config.connections),
+        clients: VecDeque::new(),
+        input: vec![0; 64 << 10],
+        threads: Arc::new(Threads {
+            shared: Mutex::new(Shared::new(Arc::new(handler), config).with_steps_elsewhere()),
+            config: *config,
+            running: AtomicUsize::new(0),
+            changed: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+        }),
+    };
+    while !worker.accepting.is_over() {
+        match worker.select() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            ready => worker.turn(ready?)?,
+        }
+    }
+    Ok(())
+}
+
+/// The main thread's side.
+struct Worker<H: Handler> {
+    accepting: Accepting,
+    /// In the order in which they get threads.
+    clients: VecDeque<Arc<Client<H>>>,
+    input: Vec<u8>,
+    threads: Arc<Threads<H>>,
+}
+
+/// What all threads share.
+struct Threads<H: Handler> {
+    shared: Mutex<Shared<H>>,
+    config: Config,
+    /// Those that serve requests.
+    running: AtomicUsize,
+    /// Wakes the main thread.
+    changed: OwnedFd,
+}
+
+struct Client<H: Handler> {
+    socket: Socket,
+    state: Mutex<State<H>>,
+    /// Room appeared, a request was aborted, or the connection is over.
+    changed: Condvar,
+}
+
+struct State<H: Handler> {
+    session: Session<H>,
+    /// The main thread waits for the socket to take more output: others need not try.
+    awaits_writable: bool,
+    /// How many threads its requests have.
+    threads: usize,
+    /// Requests whose threads have not begun to run.
+    starting: VecDeque<Exchange<H>>,
+}
+
+type Guard<'a, H> = MutexGuard<'a, State<H>>;
+
+impl<H: Handler> Worker<H> {
+    /// Waits until there is something to do. What is readable, and what is writable.
+    fn select(&self) -> io::Result<DescriptorSets> {
+        let (mut watched, now) = (DescriptorSets::default(), Instant::now());
+        watched.add_readable(&self.threads.changed)?;
+        if !self.accepting.is_draining() {
+            watched.add_readable(&drain::wake())?;
+            if let Some(listener) = self.accepting.listener(now) {
+                watched.add_readable(listener.socket())?;
+            }
+        }
+        let at_once = self.accepting.accepts_at_once(now).then_some(now);
+        let mut next = at_once.or(self.accepting.deadline(now));
+        for client in &self.clients {
+            let mut state = lock(&client.state);
+            if state.session.wants_read() {
+                watched.add_readable(&client.socket)?;
+            }
+            state.awaits_writable = state.session.wants_write();
+            if state.awaits_writable {
+                watched.add_writable(&client.socket)?;
+            }
+            let at_once = (state.session.has_more() || state.session.wants_last_read()).then_some(now);
+            next = next.into_iter().chain(at_once.or(state.session.deadline())).min();
+        }
+        let timeout = next.and_then(|next| Timespec::try_from(next.saturating_duration_since(now)).ok());
+        let (bound, readable, writable) = watched.for_select();
+        // SAFETY: the sets hold the drain's pipe, which is never closed, and what `self` owns and holds open.
+        unsafe { select(bound, Some(readable), Some(writable), None, timeout.as_ref())? };
+        Ok(watched)
+    }
+
+    /// Everything that is to be done until the next call: each connection at most once.
+    fn turn(&mut self, mut ready: DescriptorSets) -> io::Result<()> {
+        if ready.is_readable(&self.threads.changed) {
+            // Read to be told again; that it was readable is all there is to know.
+            let _ = rustix::io::read(&self.threads.changed, &mut [0; 8]);
+        }
+        if drain::requested() {
+            self.accepting.drain();
+        }
+        self.accept(&mut ready)?;
+        self.clients.retain(|client| {
+            let is_open = client.drive(&ready, &mut self.input, &self.threads);
+            if !is_open {
+                self.accepting.closed();
+            }
+            is_open
+        });
+        self.start_requests();
+        Ok(())
+    }
+
+    /// Takes in one connection, and reads what it has sent at once: often that is all there is.
+    fn accept(&mut self, ready: &mut DescriptorSets) -> io::Result<()> {
+        let now = Instant::now();
+        let Some(listener) = self.accepting.listener(now) else { return Ok(()) };
+        if !self.accepting.accepts_at_once(now) && !ready.is_readable(listener.socket()) {
+            return Ok(());
+        }
+        let accepted = accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
+        let Some(socket) = self.accepting.accepted(accepted, now)? else { return Ok(()) };
+        if let Err(error) = ready.add_readable(&socket) {
+            self.accepting.closed();
+            let _ = io::stderr().write_all(format!("connection refused: {error}\n").as_bytes());
+            return Ok(());
+        }
+        let session = Session::new(&lock(&self.threads.shared), now);
+        let state = State { session, awaits_writable: false, threads: 0, starting: VecDeque::new() };
+        let client = Client { socket: socket.into(), state: Mutex::new(state), changed: Condvar::new() };
+        self.clients.push_back(Arc::new(client));
+        Ok(())
+    }
+
+    /// Gives threads to requests, as many as there may be: each connection's next one, in turn.
+    fn start_requests(&mut self) {
+        let mut left = self.clients.len();
+        while left > 0 && self.threads.running.load(Ordering::Acquire) < self.threads.config.threads {
+            left = if self.clients[0].start(&self.threads) { self.clients.len() } else { left - 1 };
+            self.clients.rotate_left(1);
+        }
+    }
+}
+
+impl<H: Handler> Client<H> {
+    /// The main thread's turn. False: the connection is over, and its last thread has ended.
+    fn drive(&self, ready: &DescriptorSets, input: &mut [u8], threads: &Threads<H>) -> bool {
+        let (mut state, now) = (lock(&self.state), Instant::now());
+        let session = &mut state.session;
+        if drain::requested() {
+            session.drain();
+        }
+        if (ready.is_readable(&self.socket) || session.wants_last_read()) && session.wants_read() {
+            self.read(session, input, now, threads);
+        } else if session.has_more() || session.deadline().is_some_and(|deadline| deadline <= now) {
+            session.resume(now, &mut lock(&threads.shared));
+        }
+        let writable = ready.is_writable(&self.socket) || !state.awaits_writable;
+        self.flush(&mut state, writable, now, threads);
+        !state.session.is_over() || state.threads > 0
+    }
+
+    /// Reads what came, and takes requests from it.
+    fn read(&self, session: &mut Session<H>, input: &mut [u8], now: Instant, threads: &Threads<H>) {
+        match recv(&self.socket, &mut *input, RecvFlags::empty()) {
+            Ok((_, 0)) => session.end_of_input(now, &mut lock(&threads.shared)),
+            Ok((_, read)) => session.receive(&input[..read], now, &mut lock(&threads.shared)),
+            Err(Errno::AGAIN) => session.end_of_available_input(now, &mut lock(&threads.shared)),
+            Err(Errno::INTR) => {}
+            // An error in a connection is that connection's end.
+            Err(_) => session.abandon(),
+        }
+    }
+
+    /// Writes what the socket takes, and wakes the threads that wait for what has changed.
+    fn flush(&self, state: &mut State<H>, writable: bool, now: Instant, threads: &Threads<H>) {
+        let session = &mut state.session;
+        let had_room = session.has_room();
+        while writable && session.wants_write() {
+            match send(&self.socket, session.unsent(), SendFlags::NOSIGNAL) {
+                Ok(sent) => session.sent(sent, now, &mut lock(&threads.shared)),
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR) => {}
+                Err(_) => session.abandon(),
+            }
+        }
+        if session.shuts_write(now) && self.socket.shutdown(Shutdown::Write).is_err() {
+            session.abandon();
+        }
+        if session.has_room() && !had_room || session.running() < state.threads {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Gives the next request a thread. False: none waits for one, or no more of them may be this connection's.
+    fn start(self: &Arc<Self>, threads: &Arc<Threads<H>>) -> bool {
+        let mut state = lock(&self.state);
+        if state.threads == threads.config.threads.div_ceil(4) {
+            return false;
+        }
+        let Some(exchange) = state.session.take_exchange() else { return false };
+        state.starting.push_back(exchange);
+        state.threads += 1;
+        drop(state);
+        threads.running.fetch_add(1, Ordering::AcqRel);
+        let (client, its_threads) = (Arc::clone(self), Arc::clone(threads));
+        if thread::Builder::new().spawn(move || client.serve(&its_threads)).is_err() {
+            let mut state = lock(&self.state);
+            if let Some(exchange) = state.starting.pop_back() {
+                state.session.refuse(exchange, Instant::now(), &mut lock(&threads.shared));
+            }
+            self.end(state, threads);
+        }
+        true
+    }
+
+    /// A thread's whole life: takes a request through all its steps, waits included.
+    fn serve(&self, threads: &Threads<H>) {
+        let Some(mut exchange) = lock(&self.state).starting.pop_front() else { return };
+        let handler = Arc::clone(lock(&threads.shared).handler());
+        let (id, mut output) = (exchange.request().id(), lock(&threads.shared).buffer());
+        loop {
+            let step = exchange.step(&*handler, &mut output, threads.config.output_bytes);
+            let mut state = self.wait(id, Duration::ZERO, lock(&self.state));
+            let is_done = matches!(step, Step::Done(_));
+            if !is_done {
+                state.session.write(id, &output, Instant::now(), &mut lock(&threads.shared));
+                output.clear();
+                self.leave(&mut state, false, threads);
+                let time = if let Step::Wait(time) = step { time } else { Duration::ZERO };
+                state = self.wait(id, time, state);
+            }
+            if is_done || !state.session.is_wanted(id) {
+                state.session.put_back(exchange, step, &output, Instant::now(), &mut lock(&threads.shared));
+                lock(&threads.shared).give_back(output);
+                return self.end(state, threads);
+            }
+        }
+    }
+
+    /// Waits until the time is over and there is room for output, or the request is not wanted any more.
+    fn wait<'a>(&self, id: RequestId, time: Duration, state: Guard<'a, H>) -> Guard<'a, H> {
+        let is_wanted = |state: &mut State<H>| state.session.is_wanted(id);
+        let waited = self.changed.wait_timeout_while(state, time, is_wanted);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let needs_room = |state: &mut State<H>| is_wanted(state) && !state.session.has_room();
+        self.changed.wait_while(state, needs_room).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The end of a thread. Another request may have waited for it, and in a drain the main thread for the connection.
+    fn end(&self, mut state: Guard<'_, H>, threads: &Threads<H>) {
+        let was_full = state.threads == threads.config.threads.div_ceil(4);
+        state.threads -= 1;
+        let running = threads.running.fetch_sub(1, Ordering::AcqRel);
+        let is_awaited = was_full || running == threads.config.threads || state.session.is_draining();
+        self.leave(&mut state, is_awaited, threads);
+    }
+
+    /// A thread has written: sends it, unless the main thread will, and wakes that for what is left to it.
+    fn leave(&self, state: &mut State<H>, is_awaited: bool, threads: &Threads<H>) {
+        let writable = !state.awaits_writable;
+        self.flush(state, writable, Instant::now(), threads);
+        let session = &state.session;
+        let has_unsent = writable && session.wants_write();
+        if is_awaited || has_unsent || session.deadline().is_some() || session.is_over() {
+            // It fails only where the counter is full, and then the main thread is being woken already.
+            let _ = rustix::io::write(&threads.changed, &1_u64.to_ne_bytes());
+        }
+    }
+}
+
+/// No thread panics while it holds a lock; where one did, the process is gone (`panic = "abort"`).
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
