@@ -18,6 +18,7 @@ use crate::discover::Source;
 pub struct Strategy {
     name: String,
     is_floor: bool,
+    wakes_all: bool,
     binary: PathBuf,
 }
 
@@ -30,6 +31,11 @@ impl Strategy {
     /// Whether it does no protocol work: it answers nothing rightly but what it is measured with.
     pub fn is_floor(&self) -> bool {
         self.is_floor
+    }
+
+    /// Whether each new connection wakes all of its processes: which of them gets it is then chance.
+    pub fn wakes_all(&self) -> bool {
+        self.wakes_all
     }
 
     /// The worker's executable.
@@ -96,7 +102,8 @@ pub fn build(source: &Source) -> Result<Strategy, BuildError> {
     if let Some(reason) = unsupported(&binary) {
         return Err(BuildError::Unsupported { package, reason });
     }
-    Ok(Strategy { name: source.name().to_owned(), is_floor: source.is_floor(), binary })
+    let (is_floor, wakes_all) = (source.is_floor(), source.wakes_all());
+    Ok(Strategy { name: source.name().to_owned(), is_floor, wakes_all, binary })
 }
 
 /// What a worker says that this machine lacks. Where it fails otherwise, tests will show how.

@@ -6,12 +6,15 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use fcgi_load::Address;
+use rustix::net::{SendFlags, send};
+use socket2::Socket;
 
-/// How long a reply may keep its reader waiting before the client gives up.
+/// How long a reply may keep its reader waiting before the client gives up, unless it is told otherwise.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The record types of spec 8 that are of use here.
@@ -32,13 +35,8 @@ pub mod kind {
 /// One connection to a worker.
 #[derive(Debug)]
 pub struct Client {
-    stream: Stream,
-}
-
-#[derive(Debug)]
-enum Stream {
-    Unix(UnixStream),
-    Tcp(TcpStream),
+    socket: Socket,
+    patience: Duration,
 }
 
 /// A request to be sent.
@@ -167,38 +165,59 @@ impl Request {
 impl Client {
     /// Connects.
     pub fn connect(address: &Address) -> io::Result<Self> {
-        let stream = match address {
-            Address::Unix(path) => {
-                let stream = UnixStream::connect(path)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.set_write_timeout(Some(PATIENCE))?;
-                Stream::Unix(stream)
-            }
+        let socket: Socket = match address {
+            Address::Unix(path) => UnixStream::connect(path)?.into(),
             Address::Tcp(host_and_port) => {
                 let stream = TcpStream::connect(host_and_port)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.set_write_timeout(Some(PATIENCE))?;
                 stream.set_nodelay(true)?;
-                Stream::Tcp(stream)
+                stream.into()
             }
         };
-        Ok(Self { stream })
+        let mut client = Self { socket, patience: PATIENCE };
+        client.set_patience(PATIENCE)?;
+        Ok(client)
+    }
+
+    /// Sets how long it waits for the next bytes, or for room to send, before it gives up. The clones of a client share
+    /// this.
+    pub fn set_patience(&mut self, patience: Duration) -> io::Result<()> {
+        self.patience = patience;
+        self.socket.set_read_timeout(Some(patience))?;
+        self.socket.set_write_timeout(Some(patience))
+    }
+
+    /// The same connection once more, for a thread that reads while this one sends.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { socket: self.socket.try_clone()?, patience: self.patience })
     }
 
     /// Sends bytes as they are.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match &mut self.stream {
-            Stream::Unix(stream) => stream.write_all(bytes),
-            Stream::Tcp(stream) => stream.write_all(bytes),
+        self.socket.write_all(bytes).map_err(|error| self.or_silence(error))
+    }
+
+    /// Sends as many of these bytes as there is room for now, and says how many. It does not wait.
+    pub fn send_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match send(&self.socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Ok(sent) => Ok(sent),
+            Err(rustix::io::Errno::AGAIN) => Ok(0),
+            Err(errno) => Err(errno.into()),
         }
     }
 
     /// Says that nothing more will be sent.
     pub fn finish_sending(&self) -> io::Result<()> {
-        match &self.stream {
-            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
-            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
-        }
+        self.socket.shutdown(Shutdown::Write)
+    }
+
+    /// Ends both directions, for all clones of this client.
+    pub fn disconnect(&self) -> io::Result<()> {
+        self.socket.shutdown(Shutdown::Both)
+    }
+
+    /// Leaves without a word: a TCP connection is reset, whatever has not been read or sent.
+    pub fn leave(self) -> io::Result<()> {
+        self.socket.set_linger(Some(Duration::ZERO))
     }
 
     /// The next record; `None` where the worker has closed the connection.
@@ -275,20 +294,30 @@ impl Client {
         }
     }
 
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let read = match &mut self.stream {
-            Stream::Unix(stream) => stream.read(bytes),
-            Stream::Tcp(stream) => stream.read(bytes),
-        };
-        read.map_err(or_silence)
+    /// Reads bytes as they are; 0 is the end.
+    pub fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.socket.read(bytes).map_err(|error| self.or_silence(error))
     }
 
     fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
-        let read = match &mut self.stream {
-            Stream::Unix(stream) => stream.read_exact(bytes),
-            Stream::Tcp(stream) => stream.read_exact(bytes),
-        };
-        read.map_err(or_silence)
+        self.socket.read_exact(bytes).map_err(|error| self.or_silence(error))
+    }
+
+    /// What a socket's timeout means: the kernel's words for it, "resource temporarily unavailable", say nothing.
+    fn or_silence(&self, error: io::Error) -> io::Error {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("nothing came or went for {:?}", self.patience),
+            ),
+            _ => error,
+        }
+    }
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
@@ -336,16 +365,6 @@ impl Reply {
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
-    }
-}
-
-/// What a socket's timeout means: the kernel's words for it, "resource temporarily unavailable", say nothing.
-fn or_silence(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => {
-            io::Error::new(io::ErrorKind::TimedOut, format!("nothing came for {} s", PATIENCE.as_secs()))
-        }
-        _ => error,
     }
 }
 

@@ -1,7 +1,8 @@
 //! Which strategies there are: the binaries of the workspace's packages that are called `strategy-*`.
 //!
 //! A package whose Cargo.toml says `[package.metadata.fcgi-lab] floor = true` holds floors: they do no protocol work, so
-//! whatever asks for right answers leaves them out.
+//! whatever asks for right answers leaves them out. `accepts = "all woken"` marks a strategy all of whose processes are
+//! woken for each new connection: which of them gets it is chance, and its line over processes shows that too.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ const FLOOR: &str = "floor";
 pub struct Source {
     name: String,
     is_floor: bool,
+    wakes_all: bool,
     pub(crate) package: String,
     pub(crate) binary: String,
     pub(crate) id: PackageId,
@@ -35,6 +37,11 @@ impl Source {
     /// Whether it does no protocol work, and stands in charts for what anything could reach at most.
     pub fn is_floor(&self) -> bool {
         self.is_floor
+    }
+
+    /// Whether each new connection wakes all of its processes.
+    pub fn wakes_all(&self) -> bool {
+        self.wakes_all
     }
 }
 
@@ -73,6 +80,7 @@ fn sources_of(package: &Package, workspace: &Path) -> Vec<Source> {
     let source = |name: &str, binary: &str| Source {
         name: name.to_owned(),
         is_floor: false,
+        wakes_all: package.metadata["fcgi-lab"]["accepts"] == "all woken",
         package: package.name.to_string(),
         binary: binary.to_owned(),
         id: package.id.clone(),

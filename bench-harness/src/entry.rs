@@ -74,6 +74,14 @@ impl Entry {
         }
     }
 
+    /// Whether each new connection wakes all of its processes: its line over processes shows that, too.
+    pub fn wakes_all(&self) -> bool {
+        match self {
+            Self::Strategy(strategy) => strategy.wakes_all(),
+            Self::Peer(_) => false,
+        }
+    }
+
     /// Its version: of an implementation that is not ours.
     pub fn version(&self) -> Option<&str> {
         match self {

@@ -31,6 +31,7 @@ pub(super) fn admit(entry: &Entry, family: Family) -> anyhow::Result<Participant
         version: entry.version().map(str::to_owned),
         connections,
         multiplexes,
+        wakes_all: entry.wakes_all(),
         verified,
     })
 }

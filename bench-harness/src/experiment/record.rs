@@ -130,6 +130,9 @@ pub struct Participant {
     pub connections: usize,
     /// Whether it takes several requests at a time on one connection.
     pub multiplexes: bool,
+    /// Whether each new connection wakes all of its processes. Older records do not say.
+    #[serde(default)]
+    pub wakes_all: bool,
     /// What fcgi-verify's quick cases said before it was timed.
     pub verified: Verified,
 }

@@ -110,6 +110,7 @@ mod tests {
             version: None,
             connections,
             multiplexes,
+            wakes_all: false,
             verified,
         }
     }

@@ -157,7 +157,7 @@ const PANEL_HEIGHT: f64 = 150.0;
 /// Throughput over the number of processes: a panel for each entry, all on one scale of their own from 0.
 pub(crate) fn processes(findings: &Findings<'_>) -> Vec<String> {
     let counts = &findings.record.plan.processes;
-    let panel = |name: &str| {
+    let panel = |name: &str, wakes_all: bool| {
         let series: Vec<(Mode, Vec<(usize, f64)>)> = findings
             .record
             .plan
@@ -170,6 +170,9 @@ pub(crate) fn processes(findings: &Findings<'_>) -> Vec<String> {
         let title = format!("{name}: throughput over the number of processes");
         let mut svg = Svg::new(PANEL_WIDTH, PANEL_HEIGHT, &title);
         svg.text("name", Anchor::Start, (8.0, 16.0), name);
+        if wakes_all {
+            svg.text("tick", Anchor::End, (PANEL_WIDTH - 8.0, 16.0), "wakes all processes");
+        }
         let (left, right, top, floor) = (12.0, PANEL_WIDTH - 14.0, 42.0, PANEL_HEIGHT - 22.0);
         svg.line("grid", (left - 6.0, floor), (right + 6.0, floor));
         let x = |at: usize| left + (right - left) * at as f64 / (counts.len() - 1).max(1) as f64;
@@ -193,7 +196,7 @@ pub(crate) fn processes(findings: &Findings<'_>) -> Vec<String> {
         }
         svg.finish()
     };
-    findings.record.entries.iter().map(|entry| panel(&entry.name)).collect()
+    findings.record.entries.iter().map(|entry| panel(&entry.name, entry.wakes_all)).collect()
 }
 
 /// The place of each number of processes, and the median throughput there.

@@ -89,6 +89,7 @@ fn participant(name: &str) -> Participant {
         version: None,
         connections: 1000,
         multiplexes: true,
+        wakes_all: false,
         verified,
     }
 }

@@ -7,13 +7,23 @@
 mod support;
 
 mod answers;
+mod at_rest;
 mod bodies;
 mod cgi_fcgi;
+mod closing;
 mod connections;
+mod deadlines;
 mod draining;
+mod fairness;
+mod gone;
+mod half_close;
+mod head;
+mod kernel;
 mod limits;
+mod many;
 mod multiplexing;
 mod refused_starts;
+mod stalled;
 mod starting;
 mod supervision;
 mod trial;
@@ -23,13 +33,22 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let groups = [
         answers::TESTS,
+        at_rest::TESTS,
         bodies::TESTS,
         cgi_fcgi::TESTS,
+        closing::TESTS,
         connections::TESTS,
+        deadlines::TESTS,
         draining::TESTS,
+        fairness::TESTS,
+        gone::TESTS,
+        half_close::TESTS,
+        head::TESTS,
         limits::TESTS,
+        many::TESTS,
         multiplexing::TESTS,
         refused_starts::TESTS,
+        stalled::TESTS,
         starting::TESTS,
         supervision::TESTS,
     ];

@@ -22,6 +22,10 @@ pub(crate) enum Needs {
     Nothing,
     Multiplexing,
     NoMultiplexing,
+    /// One process holds at least so many connections.
+    Connections(usize),
+    /// One process holds at least so many connections, and not each of them wakes all processes.
+    FairAccept(usize),
 }
 
 impl Test {
@@ -53,8 +57,8 @@ impl Test {
 
 /// The trials of a strategy: those of all tests that are for it, on both families.
 pub(crate) fn of(strategy: &Strategy, groups: &[&'static [Test]]) -> Vec<Trial> {
-    let multiplexes = match capacity(strategy, Family::Unix) {
-        Ok(capacity) => capacity.multiplexes,
+    let capacity = match capacity(strategy, Family::Unix) {
+        Ok(capacity) => capacity,
         Err(failed) => {
             let name = format!("{}::it_announces_its_capacity", strategy.name());
             return vec![Trial::test(name, move || Err(failed))];
@@ -65,8 +69,10 @@ pub(crate) fn of(strategy: &Strategy, groups: &[&'static [Test]]) -> Vec<Trial> 
         for test in groups.iter().copied().flatten() {
             let is_for_it = match test.needs {
                 Needs::Nothing => true,
-                Needs::Multiplexing => multiplexes,
-                Needs::NoMultiplexing => !multiplexes,
+                Needs::Multiplexing => capacity.multiplexes,
+                Needs::NoMultiplexing => !capacity.multiplexes,
+                Needs::Connections(count) => capacity.connections >= count,
+                Needs::FairAccept(count) => capacity.connections >= count && !strategy.wakes_all(),
             };
             if is_for_it && test.families.contains(&family) {
                 trials.push(trial(strategy, family, test));
@@ -85,16 +91,21 @@ fn trial(strategy: &Strategy, family: Family, test: &'static Test) -> Trial {
     })
 }
 
-/// What one process announces by FCGI_GET_VALUES.
+/// What a pool announces by FCGI_GET_VALUES.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Capacity {
     pub(crate) connections: usize,
+    pub(crate) requests: usize,
     pub(crate) multiplexes: bool,
 }
 
 /// Asks a pool of one process.
 pub(crate) fn capacity(strategy: &Strategy, family: Family) -> Result<Capacity, Failed> {
-    let pool = Pool::launch(strategy, family, &["--processes", "1"])?;
+    capacity_of(&Pool::launch(strategy, family, &["--processes", "1"])?)
+}
+
+/// Asks this pool.
+pub(crate) fn capacity_of(pool: &Pool) -> Result<Capacity, Failed> {
     let values = Client::connect(pool.address())?.values()?;
     let number = |name: &str| -> Result<usize, Failed> {
         let Some((_, value)) = values.iter().find(|(known, _)| known == name) else {
@@ -102,5 +113,15 @@ pub(crate) fn capacity(strategy: &Strategy, family: Family) -> Result<Capacity, 
         };
         value.parse().map_err(|_| format!("{name} is {value:?}").into())
     };
-    Ok(Capacity { connections: number("FCGI_MAX_CONNS")?, multiplexes: number("FCGI_MPXS_CONNS")? == 1 })
+    Ok(Capacity {
+        connections: number("FCGI_MAX_CONNS")?,
+        requests: number("FCGI_MAX_REQS")?,
+        multiplexes: number("FCGI_MPXS_CONNS")? == 1,
+    })
+}
+
+/// A pool that holds at least two connections at a time, with no more processes than that takes.
+pub(crate) fn pool_for_two(strategy: &Strategy, family: Family, args: &[&str]) -> Result<Pool, Failed> {
+    let processes = if capacity(strategy, family)?.connections > 1 { "1" } else { "2" };
+    Ok(Pool::launch(strategy, family, &[&["--processes", processes], args].concat())?)
 }
