@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Run;
+use super::records::pattern;
 use crate::case::Level::{ImplementationDefined, Recommended, Robustness};
 use crate::case::{Case, Stop};
 use crate::context::{Context, passed, reported};
@@ -201,6 +202,25 @@ pub(super) const CASES: &[Case] = &[
                 Ok(_) => "the request is aborted by END_REQUEST",
                 Err(_) => "the request is aborted by closing",
             })
+        },
+    )
+    .workload(),
+    Case::new(
+        "half-closed-before-a-large-answer-is-sent",
+        "5.4",
+        Recommended,
+        "Whoever ends its side behind a whole request still reads: an answer that has begun is sent to its end",
+        |cx| {
+            for request in [cx.get("/bytes?n=3000000"), cx.get("/bytes?n=3000000").keep()] {
+                let mut peer = cx.open()?;
+                peer.send(&request.bytes())?;
+                peer.half_close();
+                // More than there is room for, so that the server sees the end while it still sends.
+                std::thread::sleep(Duration::from_millis(100));
+                peer.response(1)?.expect_body(&pattern(3_000_000))?;
+                peer.expect_closed()?;
+            }
+            passed()
         },
     )
     .workload(),

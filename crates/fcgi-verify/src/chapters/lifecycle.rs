@@ -225,6 +225,25 @@ pub(super) const CASES: &[Case] = &[
     )
     .workload(),
     Case::new(
+        "head-is-answered-without-a-body",
+        "workload",
+        Required,
+        "To HEAD the workload answers the status that GET has and no body (RFC 3875 4.3.3)",
+        |cx| {
+            let targets = ["/hello", "/bytes?n=200000", "/params", "/stream?chunks=2&ms=1", "/status?code=404", "/unknown"];
+            for target in targets {
+                let status = cx.serve(&cx.get(target))?.status();
+                let head = cx.serve(&cx.get(target).param("REQUEST_METHOD", "HEAD"))?;
+                head.expect_complete()?.expect_status(status)?;
+                if !head.body().is_empty() {
+                    return failed(format!("{target}: a body of {} bytes came", head.body().len()));
+                }
+            }
+            passed()
+        },
+    )
+    .workload(),
+    Case::new(
         "the-path-is-script-name-and-path-info",
         "workload",
         Required,

@@ -13,6 +13,7 @@ mod lifecycle;
 mod limits;
 mod management;
 mod many_connections;
+mod neighbours;
 mod pairs;
 mod records;
 mod roles;
@@ -22,7 +23,7 @@ mod slow;
 pub(crate) type Run = Result<Verdict, Stop>;
 
 /// The chapters in the order in which they run: gentle ones first.
-const CHAPTERS: [(&str, &[Case]); 13] = [
+const CHAPTERS: [(&str, &[Case]); 14] = [
     ("records", records::CASES),
     ("pairs", pairs::CASES),
     ("management", management::CASES),
@@ -36,6 +37,7 @@ const CHAPTERS: [(&str, &[Case]); 13] = [
     ("slow", slow::CASES),
     ("garbage", garbage::CASES),
     ("many-connections", many_connections::CASES),
+    ("neighbours", neighbours::CASES),
 ];
 
 /// Every case, in the order in which they run.

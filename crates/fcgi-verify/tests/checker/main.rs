@@ -196,5 +196,13 @@ bugs! {
     reads_taken_for_records: ReadsAreRecords, "a-request-sent-byte-by-byte-is-read", "FCGI_END_REQUEST of request 1";
     answer_within_params: AnswersWithinParams, "output-waits-for-the-end-of-params", "where nothing is owed";
     garbage_ends_the_server: DiesOfGarbage, "random-bytes-are-survived", "";
+    head_answered_with_a_body: HeadHasBody, "head-is-answered-without-a-body", "/hello: a body of 13 bytes came";
+    end_of_input_taken_for_an_abort: EndOfInputAborts, "half-closed-before-a-large-answer-is-sent", "";
+    busy_peer_served_alone: BusyStarvesOthers, "a-peer-that-pipelines-does-not-hold-up-others", "no FCGI_END_REQUEST of request 1";
+    unread_answers_take_all_threads: FewThreads, "many-answers-that-are-not-read-do-not-hold-up-others", "no FCGI_END_REQUEST of request 1";
+    unread_answer_to_a_query_holds_all: OneLockForAll, "unread-answers-to-queries-do-not-hold-up-others", "no FCGI_END_REQUEST of request 1";
+    unread_unknown_type_holds_all: OneLockForAll, "unread-answers-to-unknown-types-do-not-hold-up-others", "no FCGI_END_REQUEST of request 1";
+    unread_refusal_holds_all: OneLockForAll, "unread-refusals-do-not-hold-up-others", "no FCGI_END_REQUEST of request 1";
+    requests_outlive_their_peers: FewThreadsForTheGone, "requests-of-peers-that-have-left-do-not-hold-up-others", "no FCGI_END_REQUEST of request 1";
     slow_holds_up_fast: OneAfterTheOther, "a-slow-request-does-not-hold-up-a-fast-one", "no FCGI_END_REQUEST of request 2";
 }

@@ -3,10 +3,10 @@
 //! A thread for each connection and one for each request; nothing here is shared with what it is checked by.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -71,9 +71,36 @@ pub(crate) enum Bug {
     DiesOfGetValues,
     /// Requests of one connection are run one after the other.
     OneAfterTheOther,
+    /// HEAD is answered with a body.
+    HeadHasBody,
+    /// The end of the peer's side ends all requests.
+    EndOfInputAborts,
+    /// As long as one connection sends, no other is read.
+    BusyStarvesOthers,
+    /// There are few threads for requests, and an answer that is not read keeps one.
+    FewThreads,
+    /// There are few threads for requests, and one that waits does not learn that its peer has left.
+    FewThreadsForTheGone,
+    /// Whoever writes has a lock that all connections share.
+    OneLockForAll,
     /// From this connection on, counted from 0, all are accepted and none is read.
     SilentFrom(usize),
 }
+
+/// What all connections of a server with such a bug share.
+#[derive(Default)]
+struct Bottleneck {
+    turn: Mutex<()>,
+    sending: Mutex<()>,
+    /// Requests that have a thread.
+    answering: Mutex<usize>,
+    answered: Condvar,
+}
+
+/// How many requests have a thread at a time where there are few.
+const FEW: usize = 32;
+/// How long a connection is silent before another is read, where a busy one starves them.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// A running server; it ends on drop.
 pub(crate) struct Server {
@@ -89,6 +116,7 @@ impl Server {
 
     pub(crate) fn start_on(listener: TcpListener, bug: Option<Bug>) -> Server {
         let port = listener.local_addr().unwrap().port();
+        let bottleneck = Arc::<Bottleneck>::default();
         let server = Server { port, accepted: Arc::default(), dead: Arc::default() };
         let (accepted, ended) = (Arc::clone(&server.accepted), Arc::clone(&server.dead));
         thread::spawn(move || {
@@ -104,7 +132,8 @@ impl Server {
                     continue;
                 }
                 let dead = Arc::clone(&ended);
-                thread::spawn(move || Connection::new(stream, bug, dead).run());
+                let bottleneck = Arc::clone(&bottleneck);
+                thread::spawn(move || Connection::new(stream, bug, dead, bottleneck).run());
             }
         });
         server
@@ -151,6 +180,7 @@ struct Shared {
     requests: Mutex<HashMap<u16, Request>>,
     close: AtomicBool,
     bug: Option<Bug>,
+    bottleneck: Arc<Bottleneck>,
 }
 
 struct Connection {
@@ -162,14 +192,18 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(stream: TcpStream, bug: Option<Bug>, dead: Arc<AtomicBool>) -> Self {
+    fn new(stream: TcpStream, bug: Option<Bug>, dead: Arc<AtomicBool>, bottleneck: Arc<Bottleneck>) -> Self {
         stream.set_nodelay(true).unwrap();
+        if bug == Some(Bug::BusyStarvesOthers) {
+            stream.set_read_timeout(Some(SILENCE)).unwrap();
+        }
         let writer = stream.try_clone().unwrap();
         let shared = Shared {
             stream: Mutex::new(writer),
             requests: Mutex::default(),
             close: AtomicBool::new(false),
             bug,
+            bottleneck,
         };
         Connection { stream, shared: Arc::new(shared), shared_body: Vec::new(), early: HashMap::new(), dead }
     }
@@ -177,43 +211,69 @@ impl Connection {
     fn run(mut self) {
         let mut buffer = Vec::new();
         let mut chunk = vec![0; 65_536];
+        let bottleneck = Arc::clone(&self.shared.bottleneck);
+        let mut turn = None;
         loop {
             let count = match self.stream.read(&mut chunk) {
-                Ok(0) | Err(_) => break,
+                Ok(0) => {
+                    if !self.shared.has(Bug::EndOfInputAborts) {
+                        self.finish_running();
+                    }
+                    break;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    turn = None;
+                    continue;
+                }
+                Err(_) => break,
                 Ok(count) => count,
             };
+            if self.shared.has(Bug::BusyStarvesOthers) && turn.is_none() {
+                turn = Some(bottleneck.turn.lock().unwrap());
+            }
             if self.dead.load(Ordering::SeqCst) {
                 break;
             }
             buffer.extend_from_slice(&chunk[..count]);
-            while buffer.len() >= 8 {
-                if buffer[0] != 1 {
+            let mut rest = &buffer[..];
+            while let [version, kind, id1, id0, length1, length0, padding, _, ..] = *rest {
+                if version != 1 {
                     if self.shared.has(Bug::DiesOfGarbage) {
                         self.dead.store(true, Ordering::SeqCst);
                     }
                     return self.leave();
                 }
-                let content = usize::from(u16::from_be_bytes([buffer[4], buffer[5]]));
-                let length = 8 + content + usize::from(buffer[6]);
-                if buffer.len() < length {
+                let content = usize::from(u16::from_be_bytes([length1, length0]));
+                let length = 8 + content + usize::from(padding);
+                if rest.len() < length {
                     break;
                 }
                 let shown = if self.shared.has(Bug::PaddingIsContent) { length } else { 8 + content };
-                let (kind, id) = (buffer[1], u16::from_be_bytes([buffer[2], buffer[3]]));
-                let content = buffer[8..shown].to_vec();
-                buffer.drain(..length);
+                let id = u16::from_be_bytes([id1, id0]);
+                let content = rest[8..shown].to_vec();
+                rest = &rest[length..];
                 if !self.record(kind, id, &content) {
                     return self.leave();
                 }
             }
-            if self.shared.has(Bug::ReadsAreRecords) {
-                buffer.clear();
-            }
+            let used =
+                if self.shared.has(Bug::ReadsAreRecords) { buffer.len() } else { buffer.len() - rest.len() };
+            buffer.drain(..used);
         }
         self.leave();
     }
 
+    /// Waits until the requests that were complete have been answered, or cannot be any more.
+    fn finish_running(&self) {
+        while self.shared.requests.lock().unwrap().values().any(|request| request.running) {
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     fn leave(&self) {
+        if self.shared.has(Bug::FewThreadsForTheGone) {
+            return;
+        }
         for request in self.shared.requests.lock().unwrap().values() {
             request.aborted.store(true, Ordering::SeqCst);
         }
@@ -345,6 +405,7 @@ impl Shared {
     }
 
     fn send(&self, kind: u8, id: u16, content: &[u8]) -> bool {
+        let _bottleneck = self.has(Bug::OneLockForAll).then(|| self.bottleneck.sending.lock().unwrap());
         let mut stream = self.stream.lock().unwrap();
         self.send_to(&mut stream, kind, id, content)
     }
@@ -362,6 +423,7 @@ impl Shared {
 
     /// Ends a request, and the connection if that is due.
     fn end(&self, id: u16, app_status: u32, protocol_status: u8) {
+        let _bottleneck = self.has(Bug::OneLockForAll).then(|| self.bottleneck.sending.lock().unwrap());
         let mut stream = self.stream.lock().unwrap();
         let mut requests = self.requests.lock().unwrap();
         let request = requests.remove(&id);
@@ -384,6 +446,17 @@ impl Shared {
     }
 
     fn answer(&self, id: u16) {
+        if !self.has(Bug::FewThreads) && !self.has(Bug::FewThreadsForTheGone) {
+            return self.answer_in_turn(id);
+        }
+        let Bottleneck { answering, answered, .. } = &*self.bottleneck;
+        *answered.wait_while(answering.lock().unwrap(), |count| *count == FEW).unwrap() += 1;
+        self.answer_in_turn(id);
+        *answering.lock().unwrap() -= 1;
+        answered.notify_one();
+    }
+
+    fn answer_in_turn(&self, id: u16) {
         let (pairs, mut body, aborted) = {
             let requests = self.requests.lock().unwrap();
             let Some(request) = requests.get(&id) else { return };
@@ -423,7 +496,10 @@ impl Shared {
             }
             "/bytes" => {
                 const DIGITS: &[u8; 64] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
-                DIGITS.iter().copied().cycle().take(number("n") as usize).collect()
+                let count = number("n") as usize;
+                let mut text = DIGITS.repeat(count / DIGITS.len() + 1);
+                text.truncate(count);
+                text
             }
             "/params" => {
                 let mut sorted = pairs.clone();
@@ -446,7 +522,8 @@ impl Shared {
             }
             _ => return self.finish(id, 404, b"", 0),
         };
-        self.finish(id, 200, &text, status);
+        let is_head = find(b"REQUEST_METHOD") == "HEAD" && !self.has(Bug::HeadHasBody);
+        self.finish(id, 200, if is_head { b"" } else { &text }, status);
     }
 
     fn finish(&self, id: u16, status: u16, body: &[u8], app_status: u32) {
