@@ -21,6 +21,7 @@
 //! block, for the models whose unit of scheduling is a connection.
 
 mod accepting;
+mod alarm;
 pub mod blocking;
 mod descriptor_sets;
 pub mod drain;
@@ -41,6 +42,7 @@ use std::time::Duration;
 use fcgi_proto::Limits;
 
 pub use accepting::{Accepted, Accepting, BACK_OFF};
+pub use alarm::Alarm;
 pub use descriptor_sets::{DescriptorSets, FD_SETSIZE};
 pub use handler::{Exchange, Handler, Step};
 pub use listener::Listener;

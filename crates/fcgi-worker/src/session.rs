@@ -16,7 +16,7 @@
 //! and comes back with [`Session::resume`] at the [`Session::deadline`], or while [`Session::has_more`]. The rules:
 //!
 //! 1. **A turn is bounded.** One call serves at most 64 requests and fills the output to its limit. What is left of
-//!    the input is kept, at most what one call was given, and `has_more` asks for another turn, after the others'.
+//!    the input is kept, at most what was given for one turn, and `has_more` asks for another turn, after the others'.
 //! 2. **Output has a limit.** At `Config::output_bytes` of unsent output nothing is read and no request goes on. What the
 //!    protocol itself owes (GET_VALUES_RESULT, UNKNOWN_TYPE, a refusal) is output like any other.
 //! 3. **Input before output.** A turn takes the input that has come before it resumes a response: it may be the abort of
@@ -131,6 +131,10 @@ impl<H: Handler> Session<H> {
     /// Takes all of `input`, and serves a turn's worth of it. Whether more of it is to be served, [`Self::has_more`] says.
     #[inline]
     pub fn receive(&mut self, input: &[u8], now: Instant, shared: &mut Shared<H>) {
+        if self.phase == Phase::Lingering {
+            // What comes is thrown away, and puts nothing off.
+            return self.resume(now, shared);
+        }
         if self.phase != Phase::Open || self.input_refused {
             return;
         }

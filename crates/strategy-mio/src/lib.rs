@@ -2,7 +2,7 @@
 //!
 //! - **Who accepts:** the loop, one connection a turn; one process is woken for it, not all.
 //! - **Who reads:** the loop, whichever connection is readable, into one buffer that all share.
-//! - **Where a request waits:** in its session; the poll's timeout ends with the first that is due.
+//! - **Where a request waits:** in its session; a timer descriptor wakes the loop for the first that is due.
 //! - **What bounds it:** `--connections`, the requests in flight and the unsent output of each.
 //! - **What one process holds:** many connections, many requests on each.
 
@@ -15,11 +15,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fcgi_worker::{
-    Accepting, Capacity, Config, ConnectionLimit, Handler, Listener, Session, Shared, Timers, drain,
+    Accepting, Alarm, Capacity, Config, ConnectionLimit, Handler, Listener, Session, Shared, Timers, drain,
 };
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use rustix::event::{PollFd, PollFlags, Timespec, epoll};
+use rustix::event::epoll;
 use rustix::net::{SocketFlags, accept_with};
 use slab::Slab;
 use socket2::Socket;
@@ -31,6 +31,7 @@ pub const CAPACITY: Capacity =
 /// Connections have the slab's keys as tokens.
 const LISTENER: Token = Token(usize::MAX - 1);
 const DRAIN: Token = Token(usize::MAX - 2);
+const ALARM: Token = Token(usize::MAX - 3);
 
 /// Reads of one turn, as long as they complete no request: a large body comes in many.
 const READS: usize = 8;
@@ -40,6 +41,8 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
     let mut poll = Poll::new()?;
     listener.socket().set_nonblocking(true)?;
     poll.registry().register(&mut SourceFd(&drain::wake().as_raw_fd()), DRAIN, Interest::READABLE)?;
+    let alarm = Alarm::new()?;
+    poll.registry().register(&mut SourceFd(&alarm.as_raw_fd()), ALARM, Interest::READABLE)?;
     let mut worker = Worker {
         registry: poll.registry().try_clone()?,
         accepting: Accepting::new(listener, config.connections),
@@ -47,6 +50,7 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
         clients: Slab::new(),
         unfinished: BTreeSet::new(),
         timers: Timers::new(),
+        alarm,
         now: Instant::now(),
         input: vec![0; 64 << 10],
         shared: Shared::new(Arc::new(handler), config),
@@ -54,9 +58,10 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
     let mut events = Events::with_capacity(1024);
     while !worker.accepting.is_over() {
         worker.watch_listener()?;
-        match worker.wait(&mut poll, &mut events) {
+        worker.alarm.set(worker.timers.next())?;
+        match poll.poll(&mut events, worker.timeout()) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            waited => waited?,
+            polled => polled?,
         }
         worker.turn(&events)?;
     }
@@ -72,6 +77,7 @@ struct Worker<H: Handler> {
     /// Connections that have more to do than one turn allows.
     unfinished: BTreeSet<usize>,
     timers: Timers,
+    alarm: Alarm,
     /// The time at the turn's begin.
     now: Instant,
     input: Vec<u8>,
@@ -88,20 +94,7 @@ struct Client<H: Handler> {
 }
 
 impl<H: Handler> Worker<H> {
-    /// Waits until there is something to do. The poll's own timeout is rounded up to milliseconds: where there is a
-    /// shorter one, its descriptor is waited for.
-    fn wait(&self, poll: &mut Poll, events: &mut Events) -> io::Result<()> {
-        let timeout = self.timeout();
-        match timeout.and_then(|timeout| Timespec::try_from(timeout).ok()) {
-            Some(timeout) if timeout != Timespec::default() => {
-                rustix::event::poll(&mut [PollFd::new(&self.registry, PollFlags::IN)], Some(&timeout))?;
-                poll.poll(events, Some(Duration::ZERO))
-            }
-            _ => poll.poll(events, timeout),
-        }
-    }
-
-    /// Everything that is to be done until the next poll: each connection at most once for each reason.
+    /// Everything that is to be done until the next poll: each connection once for what its socket says, and once for the rest.
     fn turn(&mut self, events: &Events) -> io::Result<()> {
         self.now = Instant::now();
         let mut acceptable = self.accepting.accepts_at_once(self.now);
@@ -112,6 +105,7 @@ impl<H: Handler> Worker<H> {
                     acceptable = true;
                 }
                 DRAIN => self.drain()?,
+                ALARM => {}
                 Token(key) => {
                     let Some(client) = self.clients.get_mut(key) else { continue };
                     client.hung_up |= event.is_read_closed();
@@ -121,11 +115,11 @@ impl<H: Handler> Worker<H> {
                 }
             }
         }
+        while let Some(key) = self.timers.expired(self.now) {
+            self.unfinished.insert(key);
+        }
         if !self.unfinished.is_empty() {
             mem::take(&mut self.unfinished).into_iter().for_each(|key| self.drive(key));
-        }
-        while let Some(key) = self.timers.expired(self.now) {
-            self.drive(key);
         }
         if acceptable { self.accept() } else { Ok(()) }
     }
@@ -138,7 +132,7 @@ impl<H: Handler> Worker<H> {
             let key = self.clients.insert(Client {
                 socket: socket.into(),
                 session: Session::new(&self.shared, self.now),
-                // Both are worth a try: what was announced before the registration is not announced again.
+                // Both are worth a try: often it saves a call that waits.
                 readable: true,
                 writable: true,
                 hung_up: false,
@@ -216,13 +210,12 @@ impl<H: Handler> Worker<H> {
         Ok(())
     }
 
-    /// How long nothing is to be done, unless a descriptor says otherwise.
+    /// How long nothing is to be done, unless a descriptor says otherwise. Deadlines of sessions are the alarm's.
     fn timeout(&self) -> Option<Duration> {
         if !self.unfinished.is_empty() || self.accepting.accepts_at_once(self.now) {
             return Some(Duration::ZERO);
         }
-        let next = self.accepting.deadline(self.now).into_iter().chain(self.timers.next()).min();
-        next.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        self.accepting.deadline(self.now).map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 }
 

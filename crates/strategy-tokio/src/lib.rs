@@ -105,6 +105,7 @@ async fn accept<H: Handler>(
         let next = async {
             match listener.as_ref().filter(|_| accepting.listener(now).is_some()) {
                 Some(listener) if accepting.is_draining() => {
+                    // The runtime may not have looked yet whether one waits.
                     let waited = timeout(BACK_OFF, listener.accept()).await;
                     waited.unwrap_or_else(|_| Err(ErrorKind::WouldBlock.into()))
                 }
@@ -121,8 +122,10 @@ async fn accept<H: Handler>(
             }
             Some(_) = connections.join_next() => accepting.closed(),
             accepted = next => {
-                if let Some(stream) = accepting.accepted(accepted, now)? {
+                if let Some(stream) = accepting.accepted(accepted, Instant::now())? {
                     connections.spawn(serve_connection(stream, Arc::clone(&worker)));
+                    // The others have their turn first, and the other processes theirs.
+                    yield_now().await;
                 }
                 listener = listener.filter(|_| !accepting.has_stopped());
             }
@@ -135,11 +138,11 @@ async fn accept<H: Handler>(
 /// A connection's task.
 async fn serve_connection<H: Handler>(stream: impl AsyncRead + AsyncWrite + Unpin, worker: Arc<Worker<H>>) {
     // An error in a connection is that connection's end.
-    let _ = drive(stream, &worker).await;
+    let _ = run(stream, &worker).await;
 }
 
 /// Reads, serves and writes until the connection ends.
-async fn drive<H: Handler>(
+async fn run<H: Handler>(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     worker: &Worker<H>,
 ) -> io::Result<()> {
@@ -155,8 +158,8 @@ async fn drive<H: Handler>(
         tokio::select! {
             biased;
             () = &mut drained, if !session.is_draining() => session.drain(),
-            turned = poll_fn(|context| turn(&mut stream, &mut session, worker, context)) => {
-                if turned? {
+            driven = poll_fn(|context| drive(&mut stream, &mut session, worker, context)) => {
+                if driven? {
                     // A peer that is always ready must not keep the others waiting.
                     yield_now().await;
                 }
@@ -172,17 +175,18 @@ async fn drive<H: Handler>(
 
 /// Writes, or reads and serves, or goes on with what is left, whichever is possible first. Ready with whether there is
 /// more to do.
-fn turn<H: Handler>(
+fn drive<H: Handler>(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     session: &mut Session<H>,
     worker: &Worker<H>,
     context: &mut Context<'_>,
 ) -> Poll<io::Result<bool>> {
     let Lent { shared, input } = &mut *worker.lend();
+    let now = Instant::now();
     if session.wants_write()
         && let Poll::Ready(sent) = Pin::new(&mut *stream).poll_write(context, session.unsent())
     {
-        session.sent(sent?, Instant::now(), shared);
+        session.sent(sent?, now, shared);
         return Poll::Ready(Ok(session.has_more()));
     }
     if session.wants_read() {
@@ -190,17 +194,18 @@ fn turn<H: Handler>(
         if let Poll::Ready(read) = Pin::new(stream).poll_read(context, &mut buffer) {
             read?;
             match buffer.filled() {
-                [] => session.end_of_input(Instant::now(), shared),
-                input => session.receive(input, Instant::now(), shared),
+                [] => session.end_of_input(now, shared),
+                input => session.receive(input, now, shared),
             }
-            // A large body comes in many reads; one that completes requests has had its turn.
+            // A large body comes in many reads, as many as the runtime's budget lets pass; one that completes requests has had
+            // its turn.
             let is_full = buffer.remaining() == 0;
             return Poll::Ready(Ok(session.has_more() || is_full && session.wants_write()));
         }
-        session.end_of_available_input(Instant::now(), shared);
+        session.end_of_available_input(now, shared);
     }
     if session.has_more() {
-        session.resume(Instant::now(), shared);
+        session.resume(now, shared);
         return Poll::Ready(Ok(session.has_more()));
     }
     // Unless the drain has closed it, that is.

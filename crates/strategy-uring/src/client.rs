@@ -138,7 +138,7 @@ impl<H: Handler> Client<H> {
     /// Whether something has come that is not served yet, if only to the ring or the socket.
     fn has_input(&self, ring: &Ring) -> bool {
         let (mut byte, flags) = ([MaybeUninit::uninit()], libc::MSG_PEEK | libc::MSG_DONTWAIT);
-        let peeked = self.socket.recv_with_flags(&mut byte, flags);
-        !ring.completions.is_empty() || !peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+        let mut peek = || self.socket.recv_with_flags(&mut byte, flags);
+        !ring.completions.is_empty() || !peek().is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 }

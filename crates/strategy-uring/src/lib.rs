@@ -1,4 +1,5 @@
-//! Completion loop: one thread, io_uring; one system call submits all that is to be done and waits for what is done.
+//! Completion loop: one thread, io_uring; one system call submits what is to be sent and received, and waits for what
+//! is done.
 //!
 //! - **Who accepts:** the loop, one connection a turn; one process is woken for it, not all.
 //! - **Who reads:** the kernel, into a buffer that it takes from a ring when bytes have come; the loop serves them.
@@ -205,12 +206,13 @@ impl<H: Handler> Worker<H> {
             return Ok(());
         }
         // In a drain, a completion that has come may be its: it is not taken for idle before that is known.
-        let has_more = client.session.has_more() || drain::requested() && !self.ring.completions.is_empty();
+        let has_more =
+            client.session.has_more() || self.accepting.is_draining() && !self.ring.completions.is_empty();
         self.timers.set(key, if has_more { Some(self.now) } else { client.session.deadline() });
         Ok(())
     }
 
-    /// Takes in one connection, if one was announced, or in a drain; what it has sent is received by the next call. Then
+    /// Takes in one connection, unless it waits to be told of one; what it has sent is received by the next call. Then
     /// asks to be told of the next one, so that this is another process's: the kernel wakes whoever has asked first.
     fn accept(&mut self) -> io::Result<()> {
         let Some(listener) = self.accepting.listener(self.now).filter(|_| !self.watches_listener) else {
@@ -258,5 +260,5 @@ impl<H: Handler> Worker<H> {
 
 /// Whether an operation that has failed is simply started again.
 fn is_passing(error: i32) -> bool {
-    matches!(-error, libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN)
+    matches!(-error, libc::ECANCELED | libc::EINTR | libc::EAGAIN)
 }

@@ -26,7 +26,7 @@ impl<H: Handler> Session<H> {
         let unread = mem::take(&mut self.unread);
         let mut rest = if unread.is_empty() { input } else { &unread[self.taken..] };
         self.serve(&mut rest, &mut left, now, shared);
-        self.read_past_end |= input.len() >= LONG_READ;
+        self.read_past_end |= input.len().max(unread.len()) >= LONG_READ;
         let left_over = rest.len();
         if !unread.is_empty() {
             self.keep_unread(unread, left_over, shared);

@@ -42,6 +42,30 @@ fn a_lingering_close_ends_after_half_a_second() {
 }
 
 #[test]
+fn a_peer_that_never_stops_sending_does_not_put_the_end_of_a_lingering_close_off() {
+    let mut dialogue = Dialogue::new(&CONFIG);
+    dialogue.receive(&[last_request(1, "bye"), end_of_stdin(1)].concat());
+    dialogue.settle();
+    assert!(dialogue.shuts_write());
+    for _ in 0..4 {
+        assert!(!dialogue.session.is_over());
+        dialogue.pass(Duration::from_millis(125));
+        dialogue.receive(&[0; 1000]);
+    }
+    assert!(dialogue.session.is_over());
+}
+
+#[test]
+fn a_read_so_long_that_more_may_be_left_makes_the_close_linger() {
+    let mut dialogue = Dialogue::new(&CONFIG);
+    // An unknown management record of 40,000 bytes before the request.
+    let long = [[1, 99, 0, 0, 0x9c, 0x40, 0, 0].as_slice(), &[0; 40_000], &last_request(1, "bye")].concat();
+    dialogue.receive(&long);
+    dialogue.settle();
+    assert!(dialogue.shuts_write());
+}
+
+#[test]
 fn an_end_of_input_aborts_nothing_that_was_complete() {
     for config in [CONFIG, ONE_AT_A_TIME] {
         for (requests, flags) in [(request(1, "aWBc"), "kept"), (last_request(1, "aWBc"), "last")] {
