@@ -9,10 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::Socket;
 
-use crate::{Handler, Session, Shared, drain};
-
-/// Bytes of input that one read takes.
-const INPUT_BYTES: usize = 64 << 10;
+use crate::{Handler, READ_BYTES, Session, Shared, drain};
 
 /// Serves a connection until it ends: reads, runs the steps, waits and writes, one after the other, each in a call that
 /// blocks. A call that waits is interrupted by the drain's signal ([`crate::drain`]).
@@ -21,7 +18,7 @@ const INPUT_BYTES: usize = 64 << 10;
 pub fn serve_connection<H: Handler>(socket: &Socket, shared: &mut Shared<H>) {
     let mut session = Session::new(shared, Instant::now());
     let mut input = std::mem::take(&mut shared.input);
-    input.resize(INPUT_BYTES, 0);
+    input.resize(READ_BYTES, 0);
     let _ = serve(socket, &mut session, &mut input, shared);
     shared.input = input;
 }

@@ -51,6 +51,9 @@ pub use shared::Shared;
 pub use timers::Timers;
 pub use workload::Workload;
 
+/// Bytes that one read takes at most, where a loop or a thread reads into a buffer of its own.
+pub const READ_BYTES: usize = 64 << 10;
+
 /// How many connections one process can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionLimit {

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fcgi_worker::{
-    Accepting, Alarm, Capacity, Config, ConnectionLimit, Handler, Listener, Session, Shared, Timers, drain,
+    Accepting, Alarm, Capacity, Config, ConnectionLimit, Handler, Listener, READ_BYTES, Session, Shared,
+    Timers, drain,
 };
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -48,11 +49,11 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
         accepting: Accepting::new(listener, config.connections),
         watches_listener: false,
         clients: Slab::new(),
-        unfinished: BTreeSet::new(),
+        due: BTreeSet::new(),
         timers: Timers::new(),
         alarm,
         now: Instant::now(),
-        input: vec![0; 64 << 10],
+        input: vec![0; READ_BYTES],
         shared: Shared::new(Arc::new(handler), config),
     };
     let mut events = Events::with_capacity(1024);
@@ -74,8 +75,8 @@ struct Worker<H: Handler> {
     /// Whether the poll announces connections that wait: only while there is a place for one.
     watches_listener: bool,
     clients: Slab<Client<H>>,
-    /// Connections that have more to do than one turn allows.
-    unfinished: BTreeSet<usize>,
+    /// Connections that are driven in the next turn whatever their sockets say.
+    due: BTreeSet<usize>,
     timers: Timers,
     alarm: Alarm,
     /// The time at the turn's begin.
@@ -116,10 +117,10 @@ impl<H: Handler> Worker<H> {
             }
         }
         while let Some(key) = self.timers.expired(self.now) {
-            self.unfinished.insert(key);
+            self.due.insert(key);
         }
-        if !self.unfinished.is_empty() {
-            mem::take(&mut self.unfinished).into_iter().for_each(|key| self.drive(key));
+        if !self.due.is_empty() {
+            mem::take(&mut self.due).into_iter().for_each(|key| self.drive(key));
         }
         if acceptable { self.accept() } else { Ok(()) }
     }
@@ -186,7 +187,7 @@ impl<H: Handler> Worker<H> {
         self.timers.set(key, client.session.deadline());
         let has_more = client.session.has_more() || client.readable && client.session.wants_read();
         if has_more {
-            self.unfinished.insert(key);
+            self.due.insert(key);
         }
     }
 
@@ -205,14 +206,14 @@ impl<H: Handler> Worker<H> {
         for (key, client) in &mut self.clients {
             client.session.drain();
             client.readable = true;
-            self.unfinished.insert(key);
+            self.due.insert(key);
         }
         Ok(())
     }
 
     /// How long nothing is to be done, unless a descriptor says otherwise. Deadlines of sessions are the alarm's.
     fn timeout(&self) -> Option<Duration> {
-        if !self.unfinished.is_empty() || self.accepting.accepts_at_once(self.now) {
+        if !self.due.is_empty() || self.accepting.accepts_at_once(self.now) {
             return Some(Duration::ZERO);
         }
         self.accepting.deadline(self.now).map(|deadline| deadline.saturating_duration_since(Instant::now()))
@@ -256,7 +257,6 @@ impl<H: Handler> Client<H> {
                     self.readable = false;
                     self.session.end_of_available_input(now, shared);
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
             if !self.readable || self.session.wants_write() || !self.session.wants_read() {
@@ -273,7 +273,6 @@ impl<H: Handler> Client<H> {
             match (&self.socket).write(self.session.unsent()) {
                 Ok(sent) => self.session.sent(sent, now, shared),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fcgi_worker::{
-    Accepting, Capacity, Config, ConnectionLimit, DescriptorSets, FD_SETSIZE, Handler, Listener, Session,
-    Shared, Timers, drain,
+    Accepting, Capacity, Config, ConnectionLimit, DescriptorSets, FD_SETSIZE, Handler, Listener, READ_BYTES,
+    Session, Shared, Timers, drain,
 };
 use rustix::event::{Timespec, select};
 use rustix::net::{SocketFlags, accept_with};
@@ -37,10 +37,10 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
     let mut worker = Worker {
         accepting: Accepting::new(listener, config.connections),
         clients: BTreeMap::new(),
-        ready: BTreeSet::new(),
+        due: BTreeSet::new(),
         timers: Timers::new(),
         now: Instant::now(),
-        input: vec![0; 64 << 10],
+        input: vec![0; READ_BYTES],
         shared: Shared::new(Arc::new(handler), config),
     };
     while !worker.accepting.is_over() {
@@ -57,7 +57,7 @@ struct Worker<H: Handler> {
     /// By descriptor: that is how select(2) names them.
     clients: BTreeMap<usize, Client<H>>,
     /// Connections that the next turn is for: they are readable or writable, or have more to do than one turn allows.
-    ready: BTreeSet<usize>,
+    due: BTreeSet<usize>,
     timers: Timers,
     /// The time at the turn's begin.
     now: Instant,
@@ -105,7 +105,7 @@ impl<H: Handler> Worker<H> {
         for descriptor in ready.readable() {
             if let Some(client) = self.clients.get_mut(&(descriptor as usize)) {
                 client.readable = true;
-                self.ready.insert(descriptor as usize);
+                self.due.insert(descriptor as usize);
             } else if Some(descriptor) == listener {
                 acceptable = true;
             } else {
@@ -115,13 +115,13 @@ impl<H: Handler> Worker<H> {
         for descriptor in ready.writable() {
             if let Some(client) = self.clients.get_mut(&(descriptor as usize)) {
                 client.writable = true;
-                self.ready.insert(descriptor as usize);
+                self.due.insert(descriptor as usize);
             }
         }
         while let Some(key) = self.timers.expired(self.now) {
-            self.ready.insert(key);
+            self.due.insert(key);
         }
-        for key in mem::take(&mut self.ready) {
+        for key in mem::take(&mut self.due) {
             self.drive(key);
         }
         if acceptable { self.accept() } else { Ok(()) }
@@ -151,15 +151,19 @@ impl<H: Handler> Worker<H> {
         // An error in a connection is that connection's end.
         let served = client.turn(&mut self.input, self.now, &mut self.shared);
         if served.is_err() || client.session.is_over() {
-            self.clients.remove(&key);
-            self.timers.remove(key);
-            self.accepting.closed();
-            return;
+            return self.close(key);
         }
         self.timers.set(key, client.session.deadline());
-        if client.session.has_more() || client.readable && client.session.wants_read() {
-            self.ready.insert(key);
+        let has_more = client.session.has_more() || client.readable && client.session.wants_read();
+        if has_more {
+            self.due.insert(key);
         }
+    }
+
+    fn close(&mut self, key: usize) {
+        self.clients.remove(&key);
+        self.timers.remove(key);
+        self.accepting.closed();
     }
 
     /// SIGTERM: connections that wait are still taken, idle ones are closed, the others finish.
@@ -169,13 +173,13 @@ impl<H: Handler> Worker<H> {
         for (key, client) in &mut self.clients {
             client.session.drain();
             client.readable = true;
-            self.ready.insert(*key);
+            self.due.insert(*key);
         }
     }
 
     /// How long nothing is to be done, unless a descriptor says otherwise.
     fn timeout(&self) -> Option<Duration> {
-        if !self.ready.is_empty() || self.accepting.accepts_at_once(self.now) {
+        if !self.due.is_empty() || self.accepting.accepts_at_once(self.now) {
             return Some(Duration::ZERO);
         }
         let next = self.accepting.deadline(self.now).into_iter().chain(self.timers.next()).min();
@@ -186,7 +190,9 @@ impl<H: Handler> Worker<H> {
 impl<H: Handler> Client<H> {
     /// Writes what is left, reads, serves, and writes what came of it.
     fn turn(&mut self, input: &mut [u8], now: Instant, shared: &mut Shared<H>) -> io::Result<()> {
-        self.flush(now, shared)?;
+        if self.session.wants_write() {
+            self.flush(now, shared)?;
+        }
         if self.readable && self.session.wants_read() {
             self.read(input, now, shared)?;
         } else {
@@ -218,7 +224,6 @@ impl<H: Handler> Client<H> {
                     self.readable = false;
                     self.session.end_of_available_input(now, shared);
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
             if !self.readable || self.session.wants_write() || !self.session.wants_read() {
@@ -235,7 +240,6 @@ impl<H: Handler> Client<H> {
             match (&self.socket).write(self.session.unsent()) {
                 Ok(sent) => self.session.sent(sent, now, shared),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }

@@ -17,7 +17,8 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use fcgi_worker::{
-    Accepting, BACK_OFF, Capacity, Config, ConnectionLimit, Handler, Listener, Session, Shared, drain,
+    Accepting, BACK_OFF, Capacity, Config, ConnectionLimit, Handler, Listener, READ_BYTES, Session, Shared,
+    drain,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::unix::pipe;
@@ -36,7 +37,7 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
     listener.socket().set_nonblocking(true)?;
     let socket = listener.socket().try_clone()?;
     let worker = Arc::new(Worker {
-        lent: Mutex::new(Lent { shared: Shared::new(Arc::new(handler), config), input: vec![0; 64 << 10] }),
+        lent: Mutex::new(Lent { shared: Shared::new(Arc::new(handler), config), input: vec![0; READ_BYTES] }),
         draining: Notify::new(),
     });
     let accepting = Accepting::new(listener, config.connections);

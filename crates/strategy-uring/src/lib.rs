@@ -242,7 +242,7 @@ impl<H: Handler> Worker<H> {
         self.shared.drain();
         for (key, client) in &mut self.clients {
             client.session.drain();
-            self.timers.set(key, Some(self.now));
+            self.due.push(key);
         }
         Ok(())
     }
