@@ -31,9 +31,15 @@ def read(folder):
             "version": version.read_text(),
             "date": str(date.today()),
             "host": host,
-            "target": {key: value for key, value in report["target"].items() if key != "address"},
+            # There is none where the run was stopped before the server had said what it is.
+            "target": {key: value for key, value in (report["target"] or {}).items() if key != "address"},
             "cases": cases,
-        }
+        } | stop(report)
+
+
+def stop(report):
+    """Why the run was stopped before its end, if it was, and how many cases were not run to theirs."""
+    return {"stopped": report["stopped"], "not_run": len(report["not_run"])} if report["stopped"] else {}
 
 
 def detail(case):
@@ -46,11 +52,11 @@ def markdown(results):
         "# fcgi-verify on other implementations",
         "",
         "Made by `scripts/peers`; [README.md](README.md) explains the failures of required cases.",
-        "Each cell: cases passed of those that apply. Implementation-defined cases are reported, never failed;",
-        "they are counted as seen.",
+        "Each cell: cases passed of those that were run and apply. Implementation-defined cases are reported, never",
+        "failed; they are counted as seen. A run that was stopped before its end has cases that were not run.",
         "",
-        "| peer | version | " + " | ".join(LEVELS) + " | not applicable |",
-        "|---|---|" + "---|" * (len(LEVELS) + 1),
+        "| peer | version | " + " | ".join(LEVELS) + " | not applicable | not run |",
+        "|---|---|" + "---|" * (len(LEVELS) + 2),
     ]
     for name, result in results.items():
         lines.append(row(name, result))
@@ -61,23 +67,26 @@ def markdown(results):
             lines += [f"### {name}", ""]
             if "skipped" in result:
                 lines += [f"Not checked: {result['skipped']}.", ""]
-            elif not failed:
-                lines += ["None.", ""]
-            else:
+                continue
+            if "stopped" in result:
+                lines += [f"Stopped: {result['stopped']}. Cases not run: {result['not_run']}.", ""]
+            if failed:
                 lines += [line(case) for case in failed] + [""]
+            elif "stopped" not in result:
+                lines += ["None.", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def row(name, result):
     if "skipped" in result:
-        return f"| {name} | not checked: {result['skipped']} |" + " |" * (len(LEVELS) + 1)
+        return f"| {name} | not checked: {result['skipped']} |" + " |" * (len(LEVELS) + 2)
     cells = []
     for level in LEVELS:
         of_level = [case for case in result["cases"] if case["level"] == level and case["outcome"] != "not-applicable"]
         passed = [case for case in of_level if case["outcome"] != "failed"]
         cells.append(f"{len(passed)} of {len(of_level)}")
     left = sum(case["outcome"] == "not-applicable" for case in result["cases"])
-    return f"| {name} | {result['version']} | " + " | ".join(cells) + f" | {left} |"
+    return f"| {name} | {result['version']} | " + " | ".join(cells) + f" | {left} | {result.get('not_run', 0)} |"
 
 
 def line(case):
