@@ -23,7 +23,7 @@ static WAKE_WRITER: AtomicI32 = AtomicI32::new(-1);
 /// The timer's id, which is a pointer in C's eyes.
 static REPEAT: AtomicPtr<libc::c_void> = AtomicPtr::new(ptr::null_mut());
 
-/// The pauses between two interruptions of threads that block although the worker drains.
+/// The pauses of [`Pauses`].
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(160);
 
@@ -61,17 +61,37 @@ pub fn join(threads: Vec<JoinHandle<io::Result<()>>>) -> io::Result<()> {
         // Interrupted or not, the flag is what counts.
         let _ = poll(&mut [PollFd::new(&wake(), PollFlags::IN)], None);
     }
-    // Again and again: a thread may have looked for the drain just before it blocked. Less and less often: those that are
-    // left have requests to finish.
-    let mut pause = FIRST_PAUSE;
+    let mut pauses = Pauses::default();
     while !threads.iter().all(JoinHandle::is_finished) {
         threads.iter().for_each(interrupt);
-        thread::sleep(pause);
-        pause = LONGEST_PAUSE.min(pause * 2);
+        thread::sleep(pauses.next_pause());
     }
     threads
         .into_iter()
         .try_for_each(|thread| thread.join().map_err(|_| io::Error::other("a thread panicked"))?)
+}
+
+/// How long to pause between two signals to threads or processes that block although the worker drains.
+///
+/// They are told again and again: one may have looked for the drain just before it blocked. And less and less often, from 5 to
+/// 160 milliseconds: those that are left have requests to finish.
+#[derive(Debug)]
+pub struct Pauses {
+    next: Duration,
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self { next: FIRST_PAUSE }
+    }
+}
+
+impl Pauses {
+    /// The next one.
+    pub fn next_pause(&mut self) -> Duration {
+        let longer = LONGEST_PAUSE.min(self.next * 2);
+        mem::replace(&mut self.next, longer)
+    }
 }
 
 fn interrupt<T>(thread: &JoinHandle<T>) {
@@ -143,4 +163,16 @@ fn unblock_signals() -> io::Result<()> {
 /// The C convention: -1 says that errno does.
 pub(crate) fn check(result: libc::c_int) -> io::Result<()> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_pause_is_twice_as_long_as_the_one_before_up_to_the_longest() {
+        let mut pauses = Pauses::default();
+        let taken = [(); 8].map(|()| pauses.next_pause().as_millis());
+        assert_eq!(taken, [5, 10, 20, 40, 80, 160, 160, 160]);
+    }
 }

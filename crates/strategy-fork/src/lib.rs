@@ -12,7 +12,7 @@ use std::process;
 use std::ptr;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use fcgi_worker::{
     Accepted, BACK_OFF, Capacity, Config, ConnectionLimit, Handler, Listener, Shared, blocking, drain,
@@ -27,15 +27,15 @@ use socket2::Socket;
 pub const CAPACITY: Capacity =
     Capacity { connections: ConnectionLimit::AtMost(256), threads: None, multiplexes: false };
 
-/// The pauses between two signals that tell the children of the drain.
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
-const LONGEST_PAUSE: Duration = Duration::from_millis(160);
-
 /// Forks a child for each connection until the drain, then waits for the children to end.
 pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
     let_children_interrupt()?;
-    let mut children =
-        Children { pids: Vec::new(), most: config.connections, tell_at: Instant::now(), pause: FIRST_PAUSE };
+    let mut children = Children {
+        pids: Vec::new(),
+        most: config.connections,
+        tell_at: Instant::now(),
+        pauses: drain::Pauses::default(),
+    };
     while let Some(socket) = accept(&listener, &mut children)? {
         if let Some(child) = fork(&mut children) {
             children.pids.push(child);
@@ -103,18 +103,16 @@ struct Children {
     most: usize,
     /// When to tell them of the drain again, and how long to pause then.
     tell_at: Instant,
-    pause: Duration,
+    pauses: drain::Pauses,
 }
 
 impl Children {
     /// Takes leave of those that have ended, which adds the time they used to this process's account. While draining,
-    /// tells the others: once is not enough, since one may have looked for the drain just before it reads. Less and less often:
-    /// those that are left have requests to finish.
+    /// tells the others, again and again.
     fn reap(&mut self) {
         let now = Instant::now();
         if drain::requested() && self.tell_at <= now {
-            self.tell_at = now + self.pause;
-            self.pause = LONGEST_PAUSE.min(self.pause * 2);
+            self.tell_at = now + self.pauses.next_pause();
             for child in &self.pids {
                 // Not reaped yet, so the number is nobody else's.
                 let _ = kill_process(*child, Signal::TERM);
