@@ -2,105 +2,19 @@
 //!
 //! A thread for each connection and one for each request; nothing here is shared with what it is checked by.
 
+mod answer;
+mod bug;
+
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// What is wrong with the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bug {
-    /// Padding counts as content.
-    PaddingIsContent,
-    /// Every PARAMS record is read as whole pairs.
-    PairsPerRecord,
-    /// Every length of a pair is read as one byte.
-    LengthsOfOneByte,
-    /// END_REQUEST is sent twice.
-    EndTwice,
-    /// STDOUT has no empty record.
-    StdoutNotEnded,
-    /// STDOUT goes on after its empty record.
-    StdoutAfterItsEnd,
-    /// The body of END_REQUEST has four bytes.
-    ShortEnd,
-    /// appStatus is always 0.
-    AppStatusLost,
-    /// ABORT_REQUEST is ignored.
-    AbortIgnored,
-    /// ABORT_REQUEST is answered, and the request ends as well.
-    AbortAnswered,
-    /// The connection is closed after every request.
-    AlwaysCloses,
-    /// The connection is never closed.
-    NeverCloses,
-    /// The id's high byte is lost in the answer.
-    IdOfOneByte,
-    /// Unknown management types are dropped.
-    UnknownTypeDropped,
-    /// UNKNOWN_TYPE names another type.
-    UnknownTypeWrong,
-    /// Unknown names are answered with empty values.
-    UnknownNamesAnswered,
-    /// GET_VALUES closes the connection.
-    GetValuesCloses,
-    /// GET_VALUES within a request is dropped.
-    GetValuesDroppedWithinRequests,
-    /// Every role is played.
-    EveryRole,
-    /// A record for an inactive id closes the connection.
-    InactiveCloses,
-    /// STDIN for an inactive id is kept for the next request with it.
-    InactiveKept,
-    /// CONTENT_LENGTH does not bound the body.
-    ContentLengthIgnored,
-    /// The answer is of version 0.
-    VersionZero,
-    /// All requests of a connection share one body.
-    OneBody,
-    /// A read is taken for whole records.
-    ReadsAreRecords,
-    /// The answer begins with the first PARAMS record.
-    AnswersWithinParams,
-    /// Bytes of a wrong version end the server.
-    DiesOfGarbage,
-    /// FCGI_GET_VALUES ends the server.
-    DiesOfGetValues,
-    /// Requests of one connection are run one after the other.
-    OneAfterTheOther,
-    /// HEAD is answered with a body.
-    HeadHasBody,
-    /// The end of the peer's side ends all requests.
-    EndOfInputAborts,
-    /// As long as one connection sends, no other is read.
-    BusyStarvesOthers,
-    /// There are few threads for requests, and an answer that is not read keeps one.
-    FewThreads,
-    /// There are few threads for requests, and one that waits does not learn that its peer has left.
-    FewThreadsForTheGone,
-    /// Whoever writes has a lock that all connections share.
-    OneLockForAll,
-    /// From this connection on, counted from 0, all are accepted and none is read.
-    SilentFrom(usize),
-}
-
-/// What all connections of a server with such a bug share.
-#[derive(Default)]
-struct Bottleneck {
-    turn: Mutex<()>,
-    sending: Mutex<()>,
-    /// Requests that have a thread.
-    answering: Mutex<usize>,
-    answered: Condvar,
-}
-
-/// How many requests have a thread at a time where there are few.
-const FEW: usize = 32;
-/// How long a connection is silent before another is read, where a busy one starves them.
-const SILENCE: Duration = Duration::from_millis(500);
+pub(crate) use bug::Bug;
+use bug::{Bottleneck, SILENCE};
 
 /// A running server; it ends on drop.
 pub(crate) struct Server {
@@ -443,110 +357,6 @@ impl Shared {
         if self.close.load(Ordering::SeqCst) && requests.is_empty() && !self.has(Bug::NeverCloses) {
             let _ = stream.shutdown(Shutdown::Write);
         }
-    }
-
-    fn answer(&self, id: u16) {
-        if !self.has(Bug::FewThreads) && !self.has(Bug::FewThreadsForTheGone) {
-            return self.answer_in_turn(id);
-        }
-        let Bottleneck { answering, answered, .. } = &*self.bottleneck;
-        *answered.wait_while(answering.lock().unwrap(), |count| *count == FEW).unwrap() += 1;
-        self.answer_in_turn(id);
-        *answering.lock().unwrap() -= 1;
-        answered.notify_one();
-    }
-
-    fn answer_in_turn(&self, id: u16) {
-        let (pairs, mut body, aborted) = {
-            let requests = self.requests.lock().unwrap();
-            let Some(request) = requests.get(&id) else { return };
-            let pairs = if self.has(Bug::PairsPerRecord) {
-                request.pairs_of_records.clone()
-            } else {
-                pairs(&request.params, self.has(Bug::LengthsOfOneByte))
-            };
-            assert!(request.role == 1 || self.has(Bug::EveryRole));
-            (pairs, request.body.clone(), Arc::clone(&request.aborted))
-        };
-        let find = |name: &[u8]| {
-            let found = pairs.iter().find(|(known, _)| known == name);
-            found.map_or(String::new(), |(_, value)| String::from_utf8_lossy(value).into_owned())
-        };
-        let length = find(b"CONTENT_LENGTH").parse::<usize>().unwrap_or(0);
-        if !self.has(Bug::ContentLengthIgnored) {
-            body.truncate(length);
-        }
-        let mut path = find(b"SCRIPT_NAME") + &find(b"PATH_INFO");
-        if path.is_empty() {
-            path = find(b"REQUEST_URI").split('?').next().unwrap_or_default().to_owned();
-        }
-        let query = find(b"QUERY_STRING");
-        let number = |name: &str| {
-            let found = query.split('&').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
-            found.and_then(|value| value.parse::<u64>().ok()).unwrap_or(0)
-        };
-        let mut status = 0;
-        let text = match &path[..] {
-            "/hello" => b"Hello, world\n".to_vec(),
-            "/echo" if body.len() < length => return self.finish(id, 400, b"", 0),
-            "/echo" => body,
-            "/wait" => {
-                pause(number("ms"), &aborted);
-                format!("waited {} ms\n", number("ms")).into_bytes()
-            }
-            "/bytes" => {
-                const DIGITS: &[u8; 64] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
-                let count = number("n") as usize;
-                let mut text = DIGITS.repeat(count / DIGITS.len() + 1);
-                text.truncate(count);
-                text
-            }
-            "/params" => {
-                let mut sorted = pairs.clone();
-                sorted.sort();
-                sorted.iter().flat_map(|(name, value)| [&name[..], b"=", value, b"\n"].concat()).collect()
-            }
-            "/cpu" => b"spent\n".to_vec(),
-            "/stream" => {
-                let mut text = Vec::new();
-                for chunk in 0..number("chunks") {
-                    pause(number("ms"), &aborted);
-                    text.extend(format!("chunk {chunk}\n").into_bytes());
-                }
-                text
-            }
-            "/status" => return self.finish(id, number("code") as u16, b"", 0),
-            "/exit" => {
-                status = number("status") as u32;
-                Vec::new()
-            }
-            _ => return self.finish(id, 404, b"", 0),
-        };
-        let is_head = find(b"REQUEST_METHOD") == "HEAD" && !self.has(Bug::HeadHasBody);
-        self.finish(id, 200, if is_head { b"" } else { &text }, status);
-    }
-
-    fn finish(&self, id: u16, status: u16, body: &[u8], app_status: u32) {
-        let head = format!("Status: {status} x\r\nContent-Type: text/plain\r\n\r\n");
-        for part in [head.as_bytes(), body].concat().chunks(65_528) {
-            if !self.send(6, id, part) {
-                break;
-            }
-        }
-        if !self.has(Bug::StdoutNotEnded) {
-            self.send(6, id, b"");
-        }
-        if self.has(Bug::StdoutAfterItsEnd) {
-            self.send(6, id, b"more");
-        }
-        self.end(id, app_status, 0);
-    }
-}
-
-fn pause(ms: u64, aborted: &AtomicBool) {
-    let until = Instant::now() + Duration::from_millis(ms);
-    while Instant::now() < until && !aborted.load(Ordering::SeqCst) {
-        thread::sleep(Duration::from_millis(2).min(until - Instant::now().min(until)));
     }
 }
 
