@@ -1,7 +1,7 @@
 //! When to accept and what an accept has come to: how many connections there may be, what to do when descriptors are
 //! exhausted, when a drain is over. It says what is to be done; the strategy does it.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -119,7 +119,15 @@ impl Accepting {
         }
     }
 
-    /// A connection was closed: there is a place, and a descriptor.
+    /// Closes a connection that cannot be held after all, and says why on stderr.
+    pub fn refuse<S: AsFd>(&mut self, socket: S, reason: &io::Error) {
+        drop(socket);
+        self.closed();
+        // Nothing depends on stderr, which may be closed or broken (spec 2.2).
+        let _ = io::stderr().write_all(format!("connection refused: {reason}\n").as_bytes());
+    }
+
+    /// A connection's descriptor is closed: there is a place again, and a descriptor.
     pub fn closed(&mut self) {
         self.connections -= 1;
         self.again_at = None;

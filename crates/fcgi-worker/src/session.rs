@@ -35,6 +35,7 @@ mod deadlines;
 mod exchanges;
 mod turn;
 
+use std::io::{self, ErrorKind};
 use std::mem;
 use std::time::{Duration, Instant};
 
@@ -247,10 +248,11 @@ impl<H: Handler> Session<H> {
                 || self.runs_steps && self.exchanges.any_ready() && self.room() > 0)
     }
 
-    /// Whether to write [`Self::unsent`], be it nothing: a write of no bytes fails where the peer has gone.
+    /// Whether to write [`Self::unsent`], be it nothing: a write of no bytes fails where the peer has gone. Not while some of
+    /// it is taken out ([`Self::take_unsent`]): that is to be sent first.
     #[inline]
     pub fn wants_write(&self) -> bool {
-        self.sent < self.output.len() || self.probing
+        (self.sent < self.output.len() || self.probing) && self.taken_out == 0
     }
 
     /// Bytes to be sent.
@@ -273,6 +275,11 @@ impl<H: Handler> Session<H> {
                 self.sent = 0;
             }
         }
+        self.note_sent(now, shared);
+    }
+
+    #[inline]
+    fn note_sent(&mut self, now: Instant, shared: &mut Shared<H>) {
         if self.is_watched {
             self.clocks.active = now;
             self.clocks.written = now;
@@ -282,11 +289,40 @@ impl<H: Handler> Session<H> {
     }
 
     /// Moves the unsent bytes out, for whoever sends them while the session goes on. They count as unsent until
-    /// [`Self::sent`] is told of them, before any others. The buffer goes back by [`Shared::give_back`].
+    /// [`Self::sent`] is told of them, before any others, and the buffer goes back by [`Shared::give_back`]; or both are told by
+    /// [`Self::put_back_unsent`].
     pub fn take_unsent(&mut self) -> Vec<u8> {
         debug_assert_eq!(self.sent, 0, "either all is taken out, or nothing");
         self.taken_out += self.output.len();
         mem::take(&mut self.output)
+    }
+
+    /// Takes back what [`Self::take_unsent`] has moved out, with what a write of it has returned, in place of [`Self::sent`].
+    /// What is left comes before all that was written meanwhile. Whether there is room where there was none.
+    pub fn put_back_unsent(
+        &mut self,
+        mut unsent: Vec<u8>,
+        written: Result<usize, impl Into<io::Error>>,
+        now: Instant,
+        shared: &mut Shared<H>,
+    ) -> bool {
+        let (written, had_room) = (written.map_err(Into::into), self.has_room());
+        self.taken_out = 0;
+        if self.phase != Phase::Over {
+            let sent = *written.as_ref().unwrap_or(&0);
+            if sent < unsent.len() {
+                unsent.drain(..sent);
+                unsent.extend_from_slice(&self.output);
+                mem::swap(&mut self.output, &mut unsent);
+            }
+            match written {
+                Ok(_) => self.note_sent(now, shared),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                Err(_) => self.abandon(),
+            }
+        }
+        shared.give_back(unsent);
+        self.has_room() && !had_room
     }
 
     /// Whether nothing follows from the unsent output's being sent, unless the peer or the deadline says otherwise: who

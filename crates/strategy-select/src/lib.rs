@@ -2,7 +2,7 @@
 //!
 //! - **Who accepts:** the loop, one connection a turn; each wakes all processes.
 //! - **Who reads:** the loop, whichever connection is readable, into one buffer that all share.
-//! - **Where a request waits:** in its session; the call's timeout ends with the first that is due.
+//! - **Where a request waits:** in its session; the call that waits ends when the first is due.
 //! - **What bounds it:** `--connections`, the requests in flight and the unsent output of each. And FD_SETSIZE: select(2)
 //!   watches no descriptor from 1024 on.
 //! - **What one process holds:** about 1,000 connections, many requests on each.
@@ -133,8 +133,7 @@ impl<H: Handler> Worker<H> {
         let accepted = accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
         let Some(socket) = self.accepting.accepted(accepted, self.now)? else { return Ok(()) };
         if let Err(error) = DescriptorSets::number(&socket) {
-            self.accepting.closed();
-            let _ = io::stderr().write_all(format!("connection refused: {error}\n").as_bytes());
+            self.accepting.refuse(socket, &error);
             return Ok(());
         }
         let key = socket.as_raw_fd() as usize;

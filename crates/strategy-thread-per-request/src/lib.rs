@@ -8,10 +8,12 @@
 //!   thread. And FD_SETSIZE: select(2) watches no descriptor from 1024 on.
 //! - **What one process holds:** about 1,000 connections, many requests on each.
 //!
-//! Locks are taken in one order: a connection's state, then what all of them share.
+//! Locks are taken in one order: a connection's state, then what all of them share. Neither is held while a
+//! thread sends or receives, so that no other has to wait for it: what is being sent is taken out of the session, and as
+//! long as it is, that has nothing to send for anybody else.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +24,7 @@ use std::time::{Duration, Instant};
 use fcgi_proto::RequestId;
 use fcgi_worker::{
     Accepting, Capacity, Config, ConnectionLimit, DescriptorSets, Exchange, FD_SETSIZE, Handler, Listener,
-    Session, Shared, Step, drain,
+    READ_BYTES, Session, Shared, Step, drain,
 };
 use rustix::event::{EventfdFlags, Timespec, eventfd, select};
 use rustix::io::Errno;
@@ -44,7 +46,7 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
     let mut worker = Worker {
         accepting: Accepting::new(listener, config.connections),
         clients: VecDeque::new(),
-        input: vec![0; 64 << 10],
+        input: vec![0; READ_BYTES],
         threads: Arc::new(Threads {
             shared: Mutex::new(Shared::new(Arc::new(handler), config).with_steps_elsewhere()),
             config: *config,
@@ -89,7 +91,7 @@ struct Client<H: Handler> {
 
 struct State<H: Handler> {
     session: Session<H>,
-    /// The main thread waits for the socket to take more output: others need not try.
+    /// The main thread waits, or will, for the socket to take more output: others need not try.
     awaits_writable: bool,
     /// How many threads its requests have.
     threads: usize,
@@ -110,8 +112,7 @@ impl<H: Handler> Worker<H> {
                 watched.add_readable(listener.socket())?;
             }
         }
-        let at_once = self.accepting.accepts_at_once(now).then_some(now);
-        let mut next = at_once.or(self.accepting.deadline(now));
+        let mut next = self.accepting.accepts_at_once(now).then_some(now).or(self.accepting.deadline(now));
         for client in &self.clients {
             let mut state = lock(&client.state);
             if state.session.wants_read() {
@@ -121,8 +122,9 @@ impl<H: Handler> Worker<H> {
             if state.awaits_writable {
                 watched.add_writable(&client.socket)?;
             }
-            let at_once = (state.session.has_more() || state.session.wants_last_read()).then_some(now);
-            next = next.into_iter().chain(at_once.or(state.session.deadline())).min();
+            let is_closable = state.session.is_over() && state.threads == 0;
+            let at_once = is_closable || state.session.has_more() || state.session.wants_last_read();
+            next = next.into_iter().chain(at_once.then_some(now).or(state.session.deadline())).min();
         }
         let timeout = next.and_then(|next| Timespec::try_from(next.saturating_duration_since(now)).ok());
         let (bound, readable, writable) = watched.for_select();
@@ -141,13 +143,9 @@ impl<H: Handler> Worker<H> {
             self.accepting.drain();
         }
         self.accept(&mut ready)?;
-        self.clients.retain(|client| {
-            let is_open = client.drive(&ready, &mut self.input, &self.threads);
-            if !is_open {
-                self.accepting.closed();
-            }
-            is_open
-        });
+        let before = self.clients.len();
+        self.clients.retain(|client| client.drive(&ready, &mut self.input, &self.threads));
+        (self.clients.len()..before).for_each(|_| self.accepting.closed());
         self.start_requests();
         Ok(())
     }
@@ -162,8 +160,7 @@ impl<H: Handler> Worker<H> {
         let accepted = accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
         let Some(socket) = self.accepting.accepted(accepted, now)? else { return Ok(()) };
         if let Err(error) = ready.add_readable(&socket) {
-            self.accepting.closed();
-            let _ = io::stderr().write_all(format!("connection refused: {error}\n").as_bytes());
+            self.accepting.refuse(socket, &error);
             return Ok(());
         }
         let session = Session::new(&lock(&self.threads.shared), now);
@@ -184,53 +181,64 @@ impl<H: Handler> Worker<H> {
 }
 
 impl<H: Handler> Client<H> {
-    /// The main thread's turn. False: the connection is over, and its last thread has ended.
-    fn drive(&self, ready: &DescriptorSets, input: &mut [u8], threads: &Threads<H>) -> bool {
+    /// The main thread's turn. False: the connection is over, and no thread holds its descriptor any more.
+    fn drive(self: &Arc<Self>, ready: &DescriptorSets, input: &mut [u8], threads: &Threads<H>) -> bool {
         let (mut state, now) = (lock(&self.state), Instant::now());
-        let session = &mut state.session;
         if drain::requested() {
-            session.drain();
+            state.session.drain();
         }
+        let session = &mut state.session;
         if (ready.is_readable(&self.socket) || session.wants_last_read()) && session.wants_read() {
-            self.read(session, input, now, threads);
+            drop(state);
+            state = self.read(input, now, threads);
         } else if session.has_more() || session.deadline().is_some_and(|deadline| deadline <= now) {
             session.resume(now, &mut lock(&threads.shared));
         }
-        let writable = ready.is_writable(&self.socket) || !state.awaits_writable;
-        self.flush(&mut state, writable, now, threads);
-        !state.session.is_over() || state.threads > 0
+        self.flush(state, ready.is_writable(&self.socket), threads);
+        !lock(&self.state).session.is_over() || Arc::strong_count(self) > 1
     }
 
     /// Reads what came, and takes requests from it.
-    fn read(&self, session: &mut Session<H>, input: &mut [u8], now: Instant, threads: &Threads<H>) {
-        match recv(&self.socket, &mut *input, RecvFlags::empty()) {
-            Ok((_, 0)) => session.end_of_input(now, &mut lock(&threads.shared)),
-            Ok((_, read)) => session.receive(&input[..read], now, &mut lock(&threads.shared)),
-            Err(Errno::AGAIN) => session.end_of_available_input(now, &mut lock(&threads.shared)),
+    fn read(&self, input: &mut [u8], now: Instant, threads: &Threads<H>) -> Guard<'_, H> {
+        let read = recv(&self.socket, &mut *input, RecvFlags::empty());
+        let mut state = lock(&self.state);
+        let (session, shared) = (&mut state.session, &mut lock(&threads.shared));
+        match read {
+            Ok((_, 0)) => session.end_of_input(now, shared),
+            Ok((_, read)) => session.receive(&input[..read], now, shared),
+            Err(Errno::AGAIN) => session.end_of_available_input(now, shared),
             Err(Errno::INTR) => {}
             // An error in a connection is that connection's end.
             Err(_) => session.abandon(),
         }
+        state
     }
 
-    /// Writes what the socket takes, and wakes the threads that wait for what has changed.
-    fn flush(&self, state: &mut State<H>, writable: bool, now: Instant, threads: &Threads<H>) {
-        let session = &mut state.session;
-        let had_room = session.has_room();
-        while writable && session.wants_write() {
-            match send(&self.socket, session.unsent(), SendFlags::NOSIGNAL) {
-                Ok(sent) => session.sent(sent, now, &mut lock(&threads.shared)),
-                Err(Errno::AGAIN) => break,
-                Err(Errno::INTR) => {}
-                Err(_) => session.abandon(),
-            }
+    /// Writes what the socket takes, unless somebody does or the main thread waits for it to take more; then wakes the threads
+    /// that wait for what has changed. Whether something is left to the main thread.
+    fn flush<'a>(&'a self, mut state: Guard<'a, H>, is_writable: bool, threads: &Threads<H>) -> bool {
+        state.awaits_writable &= !is_writable;
+        // What others write meanwhile is sent, too, but nobody sends for others for ever.
+        let (mut has_room_again, mut is_full, mut sends) = (false, state.awaits_writable, 0..8);
+        while !is_full && state.session.wants_write() && sends.next().is_some() {
+            let unsent = state.session.take_unsent();
+            drop(state);
+            let sent = send(&self.socket, &unsent, SendFlags::NOSIGNAL);
+            state = lock(&self.state);
+            is_full = sent != Ok(unsent.len());
+            let shared = &mut lock(&threads.shared);
+            has_room_again |= state.session.put_back_unsent(unsent, sent, Instant::now(), shared);
         }
-        if session.shuts_write(now) && self.socket.shutdown(Shutdown::Write).is_err() {
+        let State { session, awaits_writable, threads: running, .. } = &mut *state;
+        if session.shuts_write(Instant::now()) && self.socket.shutdown(Shutdown::Write).is_err() {
             session.abandon();
         }
-        if session.has_room() && !had_room || session.running() < state.threads {
+        if has_room_again || session.running() < *running {
             self.changed.notify_all();
         }
+        let has_unsent = session.wants_write() && !*awaits_writable;
+        *awaits_writable |= has_unsent;
+        has_unsent || has_room_again || session.deadline().is_some() || session.is_over()
     }
 
     /// Gives the next request a thread. False: none waits for one, or no more of them may be this connection's.
@@ -245,7 +253,13 @@ impl<H: Handler> Client<H> {
         drop(state);
         threads.running.fetch_add(1, Ordering::AcqRel);
         let (client, its_threads) = (Arc::clone(self), Arc::clone(threads));
-        if thread::Builder::new().spawn(move || client.serve(&its_threads)).is_err() {
+        let thread = move || {
+            let is_awaited = client.serve(&its_threads);
+            // Before the main thread looks, which closes the descriptor.
+            drop(client);
+            wake_main_thread(&its_threads.changed, is_awaited);
+        };
+        if thread::Builder::new().spawn(thread).is_err() {
             let mut state = lock(&self.state);
             if let Some(exchange) = state.starting.pop_back() {
                 state.session.refuse(exchange, Instant::now(), &mut lock(&threads.shared));
@@ -255,9 +269,9 @@ impl<H: Handler> Client<H> {
         true
     }
 
-    /// A thread's whole life: takes a request through all its steps, waits included.
-    fn serve(&self, threads: &Threads<H>) {
-        let Some(mut exchange) = lock(&self.state).starting.pop_front() else { return };
+    /// A thread's whole life: takes a request through all its steps, waits included. Whether the main thread is to be woken.
+    fn serve(&self, threads: &Threads<H>) -> bool {
+        let Some(mut exchange) = lock(&self.state).starting.pop_front() else { return false };
         let handler = Arc::clone(lock(&threads.shared).handler());
         let (id, mut output) = (exchange.request().id(), lock(&threads.shared).buffer());
         loop {
@@ -267,9 +281,9 @@ impl<H: Handler> Client<H> {
             if !is_done {
                 state.session.write(id, &output, Instant::now(), &mut lock(&threads.shared));
                 output.clear();
-                self.leave(&mut state, false, threads);
+                wake_main_thread(&threads.changed, self.flush(state, false, threads));
                 let time = if let Step::Wait(time) = step { time } else { Duration::ZERO };
-                state = self.wait(id, time, state);
+                state = self.wait(id, time, lock(&self.state));
             }
             if is_done || !state.session.is_wanted(id) {
                 state.session.put_back(exchange, step, &output, Instant::now(), &mut lock(&threads.shared));
@@ -289,24 +303,18 @@ impl<H: Handler> Client<H> {
     }
 
     /// The end of a thread. Another request may have waited for it, and in a drain the main thread for the connection.
-    fn end(&self, mut state: Guard<'_, H>, threads: &Threads<H>) {
-        let was_full = state.threads == threads.config.threads.div_ceil(4);
+    fn end(&self, mut state: Guard<'_, H>, threads: &Threads<H>) -> bool {
+        let (running, most) = (threads.running.fetch_sub(1, Ordering::AcqRel), threads.config.threads);
+        let is_awaited = running == most || state.threads == most.div_ceil(4);
         state.threads -= 1;
-        let running = threads.running.fetch_sub(1, Ordering::AcqRel);
-        let is_awaited = was_full || running == threads.config.threads || state.session.is_draining();
-        self.leave(&mut state, is_awaited, threads);
+        self.flush(state, false, threads) || is_awaited || drain::requested()
     }
+}
 
-    /// A thread has written: sends it, unless the main thread will, and wakes that for what is left to it.
-    fn leave(&self, state: &mut State<H>, is_awaited: bool, threads: &Threads<H>) {
-        let writable = !state.awaits_writable;
-        self.flush(state, writable, Instant::now(), threads);
-        let session = &state.session;
-        let has_unsent = writable && session.wants_write();
-        if is_awaited || has_unsent || session.deadline().is_some() || session.is_over() {
-            // It fails only where the counter is full, and then the main thread is being woken already.
-            let _ = rustix::io::write(&threads.changed, &1_u64.to_ne_bytes());
-        }
+fn wake_main_thread(changed: &OwnedFd, is_awaited: bool) {
+    if is_awaited {
+        // It fails only where the counter is full, and then the main thread is being woken already.
+        let _ = rustix::io::write(changed, &1_u64.to_ne_bytes());
     }
 }
 

@@ -1,9 +1,7 @@
 //! The worker binary: see the library.
 
+use strategy_thread_per_request::{CAPACITY, serve};
+
 fn main() -> std::process::ExitCode {
-    fcgi_worker::run(
-        env!("CARGO_PKG_NAME"),
-        strategy_thread_per_request::CAPACITY,
-        strategy_thread_per_request::serve,
-    )
+    fcgi_worker::run(env!("CARGO_PKG_NAME"), CAPACITY, serve)
 }

@@ -1,7 +1,9 @@
 //! What a session offers a strategy that is told of what is done, not of what can be done: input comes when it comes, and
 //! a send is in flight while the session goes on.
 
-use crate::dialogue::{CONFIG, Dialogue, LARGE, abort, last_request, request};
+use std::io::ErrorKind;
+
+use crate::dialogue::{Answer, CONFIG, Dialogue, LARGE, abort, last_request, request};
 
 #[test]
 fn input_that_is_kept_is_served_by_the_next_turn() {
@@ -67,4 +69,69 @@ fn a_session_rests_once_its_output_is_sent_if_nothing_follows_from_that() {
     assert!(!rests(&request(1, "B"), false), "the rest of the answer is to be made");
     assert!(!rests(&request(1, "x").repeat(65), false), "there is more input than one turn serves");
     assert!(!rests(&request(1, "x"), true), "the connection is to be closed");
+}
+
+#[test]
+fn while_output_is_taken_out_nobody_else_is_to_write_any_and_what_is_left_of_it_comes_first() {
+    let mut dialogue = Dialogue::new(&CONFIG);
+    dialogue.receive(&request(1, "xW"));
+    let unsent = dialogue.session.take_unsent();
+    dialogue.wait();
+    assert!(!dialogue.session.wants_write(), "the request's end is behind what is taken out");
+    assert!(!dialogue.put_back_unsent(unsent, Ok(5)), "there was room all the time");
+    let rest = dialogue.session.unsent();
+    // What is left of the record with the answer (spec 3.3), and the end of the request at the end.
+    assert_eq!(
+        (rest[..3].to_vec(), &rest[rest.len() - 16..][..8]),
+        (vec![1, 7, 0], &[1, 3, 0, 1, 0, 8, 0, 0][..])
+    );
+    assert!(dialogue.session.wants_write());
+    let unsent = dialogue.session.take_unsent();
+    let length = unsent.len();
+    dialogue.put_back_unsent(unsent, Ok(length));
+    assert!(!dialogue.session.wants_write() && dialogue.session.is_idle());
+    assert_eq!(dialogue.session.held_bytes(), 0);
+}
+
+#[test]
+fn output_that_a_full_transport_has_not_taken_is_put_back_whole() {
+    let mut dialogue = Dialogue::new(&CONFIG);
+    dialogue.receive(&request(1, "x"));
+    for error in [ErrorKind::WouldBlock, ErrorKind::Interrupted] {
+        let unsent = dialogue.session.take_unsent();
+        dialogue.put_back_unsent(unsent, Err(error.into()));
+        assert!(dialogue.session.wants_write() && !dialogue.session.is_over());
+    }
+    dialogue.send(usize::MAX);
+    assert_eq!(dialogue.answer(1), Answer::to("x"));
+}
+
+#[test]
+fn who_puts_output_back_learns_that_there_is_room_again() {
+    let mut dialogue = Dialogue::new(&CONFIG);
+    dialogue.receive(&request(1, "B"));
+    assert!(!dialogue.session.has_room());
+    let unsent = dialogue.session.take_unsent();
+    assert!(!dialogue.session.has_room(), "it counts until it is sent");
+    assert!(!dialogue.put_back_unsent(unsent, Ok(0)));
+    let unsent = dialogue.session.take_unsent();
+    assert!(dialogue.put_back_unsent(unsent, Ok(10_000)));
+    assert!(dialogue.session.has_room());
+}
+
+#[test]
+fn a_write_that_fails_is_the_end_and_so_is_what_came_to_an_end_during_a_write() {
+    let mut dialogue = Dialogue::new(&CONFIG);
+    dialogue.receive(&request(1, "xM"));
+    let unsent = dialogue.session.take_unsent();
+    dialogue.put_back_unsent(unsent, Err(ErrorKind::BrokenPipe.into()));
+    assert!(dialogue.session.is_over() && !dialogue.session.wants_write());
+
+    let mut dialogue = Dialogue::new(&CONFIG);
+    dialogue.receive(&request(1, "xM"));
+    let unsent = dialogue.session.take_unsent();
+    dialogue.session.abandon();
+    dialogue.put_back_unsent(unsent, Ok(3));
+    assert!(dialogue.session.is_over() && !dialogue.session.wants_write());
+    assert_eq!(dialogue.session.deadline(), None);
 }

@@ -1,6 +1,7 @@
 //! A session, its peer, and the time between them.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -160,6 +161,11 @@ impl Dialogue {
         self.received.extend_from_slice(bytes);
         let sent = bytes.len();
         self.session.sent(sent, self.now, &mut self.shared);
+    }
+
+    /// What was taken out comes back, with what a write of it has returned. Whether there is room again.
+    pub(crate) fn put_back_unsent(&mut self, unsent: Vec<u8>, written: io::Result<usize>) -> bool {
+        self.session.put_back_unsent(unsent, written, self.now, &mut self.shared)
     }
 
     /// Takes turns and sends until there is nothing to do but to read or to wait.
