@@ -2,7 +2,7 @@
 //!
 //! - **Who accepts:** the loop, one connection a turn; one process is woken for it, not all.
 //! - **Who reads:** the loop, whichever connection is readable, into one buffer that all share.
-//! - **Where a request waits:** in its session; a timer descriptor wakes the loop for the first that is due.
+//! - **Where a request waits:** in its session; the call that waits ends when the first is due, by a timer descriptor.
 //! - **What bounds it:** `--connections`, the requests in flight and the unsent output of each.
 //! - **What one process holds:** many connections, many requests on each.
 

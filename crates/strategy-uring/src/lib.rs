@@ -3,7 +3,7 @@
 //!
 //! - **Who accepts:** the loop, one connection a turn; one process is woken for it, not all.
 //! - **Who reads:** the kernel, into a buffer that it takes from a ring when bytes have come; the loop serves them.
-//! - **Where a request waits:** in its session; the timeout of the call that waits ends with the first that is due.
+//! - **Where a request waits:** in its session; the call that waits ends when the first is due.
 //! - **What bounds it:** `--connections`, the requests in flight and the unsent output of each.
 //! - **What one process holds:** many connections, many requests on each.
 //!
@@ -23,7 +23,7 @@ mod buffers;
 mod client;
 mod ring;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::mem::{self, ManuallyDrop};
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
@@ -63,7 +63,8 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
         accepting: Accepting::new(listener, config.connections),
         watches_listener: false,
         clients: Slab::new(),
-        due: Vec::new(),
+        due: BTreeSet::new(),
+        closing: 0,
         silent: Vec::new(),
         starved: VecDeque::new(),
         timers: Timers::new(),
@@ -100,7 +101,9 @@ struct Worker<H: Handler> {
     watches_listener: bool,
     clients: Slab<Client<H>>,
     /// Connections to which something has happened in this turn.
-    due: Vec<usize>,
+    due: BTreeSet<usize>,
+    /// Descriptors that the next call closes.
+    closing: usize,
     /// Connections with a silent send.
     silent: Vec<usize>,
     /// Connections whose receive has found no buffer.
@@ -117,6 +120,7 @@ impl<H: Handler> Worker<H> {
     fn turn(&mut self) -> io::Result<()> {
         self.ring.enter(1, self.timeout())?;
         self.now = Instant::now();
+        (0..mem::take(&mut self.closing)).for_each(|_| self.accepting.closed());
         while let Some(completion) = self.ring.completions.pop_front() {
             match Operation::of(completion.user_data()) {
                 (Operation::Drain, _) => self.drain()?,
@@ -137,14 +141,12 @@ impl<H: Handler> Worker<H> {
         for _ in 0..buffers::COUNT {
             let Some(key) = self.starved.pop_front() else { break };
             self.clients[key].receive = Flight::None;
-            self.due.push(key);
+            self.due.insert(key);
         }
         while let Some(key) = self.timers.expired(self.now) {
-            self.due.push(key);
+            self.due.insert(key);
         }
-        self.due.sort_unstable();
-        self.due.dedup();
-        while let Some(key) = self.due.pop() {
+        for key in mem::take(&mut self.due) {
             self.drive(key)?;
         }
         self.accept()
@@ -152,7 +154,7 @@ impl<H: Handler> Worker<H> {
 
     /// Serves what came. A connection has one turn: what comes to it beyond that is kept for the next.
     fn received(&mut self, key: usize, completion: &cqueue::Entry) {
-        self.due.push(key);
+        self.due.insert(key);
         let client = &mut self.clients[key];
         if !cqueue::more(completion.flags()) {
             client.receive = Flight::None;
@@ -179,7 +181,7 @@ impl<H: Handler> Worker<H> {
 
     /// A send has completed: one that may wait, or a silent one that has not sent all.
     fn sent(&mut self, key: usize, result: i32) {
-        self.due.push(key);
+        self.due.insert(key);
         let client = &mut self.clients[key];
         client.send = Flight::None;
         match result {
@@ -199,7 +201,7 @@ impl<H: Handler> Worker<H> {
         if client.session.is_over() {
             self.timers.remove(key);
             if client.is_released(&mut self.ring)? {
-                self.accepting.closed();
+                self.closing += 1;
                 let close = opcode::Close::new(Fd(self.clients.remove(key).socket.into_raw_fd())).build();
                 self.ring.push(close.flags(Flags::SKIP_SUCCESS), Operation::Unobserved, 0)?;
             }
@@ -224,9 +226,8 @@ impl<H: Handler> Worker<H> {
             self.clients.insert(Client::new(key, socket.into(), Session::new(&self.shared, self.now)));
             self.drive(key)?;
         }
-        if let Some(listener) = self.accepting.listener(self.now)
-            && !self.accepting.accepts_at_once(self.now)
-        {
+        let at_once = self.accepting.accepts_at_once(self.now);
+        if let Some(listener) = self.accepting.listener(self.now).filter(|_| !at_once) {
             self.watches_listener = true;
             let watched = self.readiness.as_ref().map_or(listener.as_fd(), AsFd::as_fd);
             self.ring.push(poll(watched), Operation::Accept, 0)?;
@@ -242,7 +243,7 @@ impl<H: Handler> Worker<H> {
         self.shared.drain();
         for (key, client) in &mut self.clients {
             client.session.drain();
-            self.due.push(key);
+            self.due.insert(key);
         }
         Ok(())
     }
@@ -250,11 +251,13 @@ impl<H: Handler> Worker<H> {
     /// How long nothing is to be done, unless a completion says otherwise.
     fn timeout(&self) -> Option<Duration> {
         let accepts = !self.watches_listener && self.accepting.accepts_at_once(self.now);
-        if accepts || !self.starved.is_empty() || !self.ring.completions.is_empty() {
+        // Where a connection waits for the place, or the end of the drain.
+        let closes = self.closing > 0 && self.accepting.listener(self.now).is_none();
+        if accepts || closes || !self.starved.is_empty() || !self.ring.completions.is_empty() {
             return Some(Duration::ZERO);
         }
-        let next = self.timers.next().into_iter().chain(self.accepting.deadline(self.now)).min()?;
-        Some(next.saturating_duration_since(Instant::now()))
+        let next = self.accepting.deadline(self.now).into_iter().chain(self.timers.next()).min();
+        next.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 }
 
