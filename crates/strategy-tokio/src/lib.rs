@@ -3,7 +3,7 @@
 //! - **Who accepts:** a task, one connection at a time. Every process is woken for it: tokio does not register with
 //!   EPOLLEXCLUSIVE, so over many processes this is a chart of that, too.
 //! - **Who reads:** each connection's own task, when the runtime says that its socket is readable.
-//! - **Where a request waits:** in its session, whose task sleeps in `tokio::time` until the first is due. Its timers
+//! - **Where a request waits:** in its session; the task's sleep in `tokio::time` ends when the first is due. Its timers
 //!   are those of a wheel with slots of a millisecond: a wait ends up to one later.
 //! - **What bounds it:** `--connections`, the requests in flight and the unsent output of each.
 //! - **What one process holds:** many connections, many requests on each.
@@ -121,7 +121,11 @@ async fn accept<H: Handler>(
                 worker.lend().shared.drain();
                 worker.draining.notify_waiters();
             }
-            Some(_) = connections.join_next() => accepting.closed(),
+            Some(ended) = connections.join_next() => {
+                // A panic is the process's end, as in every model.
+                ended.map_err(io::Error::other)?;
+                accepting.closed();
+            }
             accepted = next => {
                 if let Some(stream) = accepting.accepted(accepted, Instant::now())? {
                     connections.spawn(serve_connection(stream, Arc::clone(&worker)));
