@@ -2,6 +2,9 @@
 //! a send is in flight while the session goes on.
 
 use std::io::ErrorKind;
+use std::time::Duration;
+
+use fcgi_worker::{Config, Timeouts};
 
 use crate::dialogue::{Answer, CONFIG, Dialogue, LARGE, abort, last_request, request};
 
@@ -104,6 +107,20 @@ fn output_that_a_full_transport_has_not_taken_is_put_back_whole() {
     }
     dialogue.send(usize::MAX);
     assert_eq!(dialogue.answer(1), Answer::to("x"));
+}
+
+#[test]
+fn a_write_that_the_transport_did_not_take_puts_no_timeout_off() {
+    let timeouts = Timeouts { request: Some(Duration::from_secs(1)), ..Timeouts::NONE };
+    let mut dialogue = Dialogue::new(&Config { timeouts, ..CONFIG });
+    dialogue.receive(&request(1, "x"));
+    let deadline = dialogue.session.deadline();
+    let unsent = dialogue.session.take_unsent();
+    dialogue.pass(Duration::from_millis(500));
+    dialogue.put_back_unsent(unsent, Err(ErrorKind::WouldBlock.into()));
+    assert_eq!(dialogue.session.deadline(), deadline);
+    dialogue.wait();
+    assert!(dialogue.session.is_over());
 }
 
 #[test]
