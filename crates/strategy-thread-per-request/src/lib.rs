@@ -40,6 +40,7 @@ pub const CAPACITY: Capacity =
 pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
     listener.socket().set_nonblocking(true)?;
     // One heap for all threads: glibc would make up to eight for each core, and each keeps what was freed in it.
+    // The threads meet at its lock instead: a futex call or two for every forty requests.
     // SAFETY: mallopt(3) takes two numbers, and no other thread runs yet.
     #[cfg(target_env = "gnu")]
     let _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
