@@ -1,11 +1,12 @@
 //! When to accept and what an accept has come to: how many connections there may be, what to do when descriptors are
 //! exhausted, when a drain is over. It says what is to be done; the strategy does it.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use crate::listener::{BACKLOG, Listener};
+use crate::log;
 
 /// How long to wait when there are no descriptors or no memory left: nothing tells when there are some again.
 pub const BACK_OFF: Duration = Duration::from_millis(10);
@@ -123,8 +124,7 @@ impl Accepting {
     pub fn refuse<S: AsFd>(&mut self, socket: S, reason: &io::Error) {
         drop(socket);
         self.closed();
-        // Nothing depends on stderr, which may be closed or broken (spec 2.2).
-        let _ = io::stderr().write_all(format!("connection refused: {reason}\n").as_bytes());
+        log::say(format_args!("a connection was refused: {reason}"));
     }
 
     /// A connection's descriptor is closed: there is a place again, and a descriptor.

@@ -16,6 +16,8 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+use crate::inherited;
+
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static WAKE: OnceLock<OwnedFd> = OnceLock::new();
 /// The pipe's other end, as the signal handler needs it: a plain number.
@@ -125,7 +127,8 @@ pub(crate) fn install() -> io::Result<()> {
         // SAFETY: `on_signal` calls only what is async-signal-safe; the old action is not asked for.
         check(unsafe { libc::sigaction(signal, &action, ptr::null_mut()) })?;
     }
-    unblock_signals()
+    // The supervisor blocks the signals that it waits for, and a forked worker inherits that.
+    inherited::unblock_signals()
 }
 
 extern "C" fn on_signal(_: libc::c_int) {
@@ -148,16 +151,6 @@ extern "C" fn on_signal(_: libc::c_int) {
 
     // SAFETY: as above.
     unsafe { *errno = saved };
-}
-
-/// The supervisor blocks the signals it waits for, and a forked worker inherits that.
-fn unblock_signals() -> io::Result<()> {
-    // SAFETY: sigset_t is plain data; sigemptyset gives it its value.
-    let mut none: libc::sigset_t = unsafe { mem::zeroed() };
-    // SAFETY: the pointer is to a live sigset_t.
-    check(unsafe { libc::sigemptyset(&mut none) })?;
-    // SAFETY: as above; the old mask is not asked for.
-    check(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &none, ptr::null_mut()) })
 }
 
 /// The C convention: -1 says that errno does.

@@ -26,7 +26,9 @@ pub mod blocking;
 mod descriptor_sets;
 pub mod drain;
 mod handler;
+mod inherited;
 mod listener;
+pub mod log;
 mod options;
 mod session;
 mod shared;
@@ -34,7 +36,7 @@ mod supervisor;
 mod timers;
 mod workload;
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -122,6 +124,11 @@ pub fn run(
     capacity: Capacity,
     serve: fn(Listener, Workload, &Config) -> io::Result<()>,
 ) -> ExitCode {
+    log::install(name);
+    if let Err(error) = inherited::set() {
+        log::say(error);
+        return ExitCode::FAILURE;
+    }
     let options = match options::parse(name, capacity) {
         Ok(options) => options,
         Err(answer) => return answer,
@@ -132,20 +139,20 @@ pub fn run(
             drain::request();
             serve(listener, Workload { allow_crash: false }, &options.config(capacity))
         });
-        return ExitCode::from(status(name, checked));
+        return ExitCode::from(status(checked));
     }
     // Before there is a socket: who sees it may send a signal, which must not kill what has to remove it.
     let signals = match options.is_supervised().then(supervisor::Signals::block).transpose() {
         Ok(signals) => signals,
         Err(error) => {
-            complain(name, &error);
+            log::say(error);
             return ExitCode::FAILURE;
         }
     };
     let listener = match options.listener() {
         Ok(listener) => listener,
         Err(error) => {
-            complain(name, &error);
+            log::say(error);
             return ExitCode::from(2);
         }
     };
@@ -157,12 +164,10 @@ pub fn run(
             thread::sleep(options.startup());
             serve(listener, handler, &config)
         });
-        status(name, drained)
+        status(drained)
     };
     match signals {
-        Some(signals) => {
-            supervisor::run(name, &signals, listener, options.process_count(), options.grace(), work)
-        }
+        Some(signals) => supervisor::run(&signals, listener, options.process_count(), options.grace(), work),
         None => ExitCode::from(work(listener)),
     }
 }
@@ -171,24 +176,18 @@ pub fn run(
 const UNSUPPORTED: u8 = 3;
 
 /// What serving has come to, as an exit status.
-fn status(name: &str, served: io::Result<()>) -> u8 {
+fn status(served: io::Result<()>) -> u8 {
     match served {
         Ok(()) => 0,
         Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-            complain(name, &format_args!("unsupported here: {error}"));
+            log::say(format_args!("unsupported here: {error}"));
             UNSUPPORTED
         }
         Err(error) => {
-            complain(name, &error);
+            log::say(error);
             1
         }
     }
-}
-
-/// One line on stderr, which may be closed or broken (spec 2.2): nothing depends on it.
-fn complain(name: &str, problem: &dyn std::fmt::Display) {
-    // In one write: other processes of the pool may have the same to say.
-    let _ = io::stderr().write_all(format!("{name}: {problem}\n").as_bytes());
 }
 
 /// Descriptors are what holds a process's connections: take as many as the hard limit gives.

@@ -1,7 +1,6 @@
 //! The command line, the same for every worker.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::thread;
@@ -12,7 +11,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 use fcgi_proto::Limits;
 
 use crate::listener::{self, Address, ListenError, Listener};
-use crate::{Capacity, Config, ConnectionLimit, Timeouts};
+use crate::{Capacity, Config, ConnectionLimit, Timeouts, log};
 
 /// A FastCGI responder.
 ///
@@ -109,7 +108,7 @@ pub(crate) fn parse(name: &'static str, capacity: Capacity) -> Result<Options, E
         // clap's first line says what is wrong; the rest is what --help says better.
         let message = error.to_string();
         let line = message.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        let _ = writeln!(std::io::stderr(), "{name}: {line} (see {name} --help)");
+        log::say(format_args!("{line} (see {name} --help)"));
         ExitCode::from(2)
     })
 }

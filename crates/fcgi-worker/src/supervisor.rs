@@ -3,7 +3,7 @@
 //! fork(2) without exec: a worker is this process as it stands, listener and options included. The supervisor has one
 //! thread and serves nothing, so the fork copies no lock that somebody holds.
 
-use std::io::{self, Write};
+use std::io;
 use std::mem;
 use std::process::{self, ExitCode};
 use std::ptr;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::UNSUPPORTED;
 use crate::drain::check;
 use crate::listener::Listener;
+use crate::log;
 
 /// A worker that lives this long has started well: its replacement starts at once.
 const WELL_STARTED: Duration = Duration::from_secs(1);
@@ -21,17 +22,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Runs `count` processes of `work` until SIGTERM or SIGINT, then waits for them to drain.
 pub(crate) fn run(
-    name: &str,
     signals: &Signals,
     listener: Listener,
     count: usize,
     grace: Duration,
     work: impl Fn(Listener) -> u8,
 ) -> ExitCode {
-    match supervise(name, signals, listener, count, grace, work) {
+    match supervise(signals, listener, count, grace, work) {
         Ok(code) => code,
         Err(error) => {
-            say(name, format_args!("the supervisor gave up: {error}"));
+            log::say(format_args!("the supervisor gave up: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -51,7 +51,6 @@ struct Worker {
 }
 
 fn supervise(
-    name: &str,
     signals: &Signals,
     mut listener: Listener,
     count: usize,
@@ -80,7 +79,7 @@ fn supervise(
             Some(libc::SIGCHLD) => {
                 while let Some((pid, end)) = reap()? {
                     supported &= end != End::Exited(UNSUPPORTED.into());
-                    on_exit(name, &mut pool, pid, &end);
+                    on_exit(&mut pool, pid, &end);
                 }
             }
             Some(_) => break,
@@ -106,7 +105,7 @@ fn supervise(
             // A second signal, or the grace is over.
             _ => {
                 if deadline.take().is_some() {
-                    say(name, format_args!("not drained in time: the workers left are killed"));
+                    log::say(format_args!("not drained in time: the workers left are killed"));
                 }
                 signal_all(&pool, libc::SIGKILL);
             }
@@ -120,7 +119,7 @@ fn supervise(
 }
 
 /// Notes a worker's death and when its place is filled again.
-fn on_exit(name: &str, pool: &mut [Place], pid: libc::pid_t, end: &End) {
+fn on_exit(pool: &mut [Place], pid: libc::pid_t, end: &End) {
     let of_pid = |place: &&mut Place| place.worker.as_ref().is_some_and(|worker| worker.pid == pid);
     let Some(place) = pool.iter_mut().find(of_pid) else { return };
     let Some(worker) = place.worker.take() else { return };
@@ -131,10 +130,10 @@ fn on_exit(name: &str, pool: &mut [Place], pid: libc::pid_t, end: &End) {
     if worker.started.elapsed() >= WELL_STARTED {
         place.pause = FIRST_PAUSE;
         place.due = Instant::now();
-        say(name, format_args!("worker {pid} {end}; replaced"));
+        log::say(format_args!("worker {pid} {end}; replaced"));
     } else {
         place.due = Instant::now() + place.pause;
-        say(name, format_args!("worker {pid} {end} soon after its start; replaced in {:?}", place.pause));
+        log::say(format_args!("worker {pid} {end} soon after its start; replaced in {:?}", place.pause));
         place.pause = LONGEST_PAUSE.min(place.pause * 2);
     }
 }
@@ -229,8 +228,4 @@ impl Signals {
             _ => Err(io::Error::last_os_error()),
         }
     }
-}
-
-fn say(name: &str, event: std::fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{name}: {event}");
 }

@@ -6,7 +6,7 @@
 //! - **What bounds it:** `--connections` children, 256 at most; then the process stops accepting.
 //! - **What one process holds:** one connection for each of its children.
 
-use std::io::{self, Write};
+use std::io;
 use std::mem;
 use std::process;
 use std::ptr;
@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Instant;
 
 use fcgi_worker::{
-    Accepted, BACK_OFF, Capacity, Config, ConnectionLimit, Handler, Listener, Shared, blocking, drain,
+    Accepted, BACK_OFF, Capacity, Config, ConnectionLimit, Handler, Listener, Shared, blocking, drain, log,
 };
 use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{
@@ -133,10 +133,7 @@ impl Children {
         let Ok(Some((pid, status))) = waitpid(None, options) else { return false };
         self.pids.retain(|child| *child != pid);
         if let Some(signal) = status.terminating_signal() {
-            // Nothing depends on stderr, which may be closed or broken (spec 2.2).
-            let name = env!("CARGO_PKG_NAME");
-            let _ =
-                writeln!(io::stderr(), "{name}: a connection's process {pid} was killed by signal {signal}");
+            log::say(format_args!("a connection's process {pid} was killed by signal {signal}"));
         }
         true
     }
