@@ -32,6 +32,12 @@ impl Listener {
             Ok(_) => Ok(Accepted::Again),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Accepted::Empty),
             Err(error) => match error.raw_os_error() {
+                // Who owns the listener has shut it (shutdown(2), SHUT_RD), and its queue is empty: nobody else will come,
+                // and poll(2) calls it readable for ever.
+                Some(libc::EINVAL) => {
+                    self.finish();
+                    Ok(Accepted::Empty)
+                }
                 Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Ok(Accepted::Exhausted),
                 // accept(2): errors pending on the new connection are reported here, and mean it alone.
                 Some(
@@ -160,9 +166,12 @@ impl Accepting {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
+    use std::net::Shutdown;
+
+    use socket2::{Domain, Socket, Type};
 
     use super::*;
-    use crate::listener;
+    use crate::{drain, listener};
 
     fn accepting(limit: usize) -> Accepting {
         Accepting::new(listener::unnamed().unwrap(), limit)
@@ -174,6 +183,23 @@ mod tests {
 
     fn failed(errno: i32) -> io::Result<File> {
         Err(io::Error::from_raw_os_error(errno))
+    }
+
+    #[test]
+    fn a_listener_that_its_owner_has_shut_gives_what_waits_and_then_asks_for_a_drain() {
+        let listener = listener::unnamed().unwrap();
+        let address = listener.socket().local_addr().unwrap();
+        let client = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        client.connect(&address).unwrap();
+        listener.socket().shutdown(Shutdown::Read).unwrap();
+
+        let mut accept = || listener.judge(listener.socket().accept().map(|(socket, _)| socket)).unwrap();
+        assert!(matches!(accept(), Accepted::Connection(_)));
+        assert!(listener.has_pending(), "poll(2) calls it readable");
+        // No blocking either: nobody would end it.
+        assert!(matches!(accept(), Accepted::Empty));
+        assert!(drain::requested());
+        assert!(!listener.has_pending());
     }
 
     #[test]

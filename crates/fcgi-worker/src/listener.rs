@@ -15,6 +15,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use thiserror::Error;
 
+use crate::drain;
+
 /// Connections that may wait to be accepted; the kernel lowers it to net.core.somaxconn.
 pub(crate) const BACKLOG: i32 = 1024;
 
@@ -64,6 +66,12 @@ impl Listener {
         self.drain_accepts.store(left - 1, Ordering::Relaxed);
         let mut listener = [PollFd::new(&self.socket, PollFlags::IN)];
         poll(&mut listener, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Nobody will come any more: what has come was accepted, and the worker is asked to finish.
+    pub(crate) fn finish(&self) {
+        self.drain_accepts.store(0, Ordering::Relaxed);
+        drain::request();
     }
 
     /// Takes the socket's path away: no new connections, while those that wait can still be accepted.
