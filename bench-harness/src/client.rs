@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
 use std::time::Duration;
 
 use fcgi_load::Address;
@@ -167,6 +168,9 @@ impl Client {
     pub fn connect(address: &Address) -> io::Result<Self> {
         let socket: Socket = match address {
             Address::Unix(path) => UnixStream::connect(path)?.into(),
+            Address::Abstract(name) => {
+                UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?.into()
+            }
             Address::Tcp(host_and_port) => {
                 let stream = TcpStream::connect(host_and_port)?;
                 stream.set_nodelay(true)?;

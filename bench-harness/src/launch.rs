@@ -5,9 +5,9 @@ use std::env;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{self, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::builds::Strategy;
+use crate::client::Client;
 use crate::peers::Peer;
 use crate::ports::ReservedPort;
 use crate::process::Process;
@@ -248,10 +249,7 @@ impl LaunchError {
 
 /// Whether somebody accepts connections there.
 pub(crate) fn takes_connections(address: &Address) -> bool {
-    match address {
-        Address::Unix(path) => UnixStream::connect(path).is_ok(),
-        Address::Tcp(host_and_port) => TcpStream::connect(host_and_port).is_ok(),
-    }
+    Client::connect(address).is_ok()
 }
 
 /// An address that is no other pool's.

@@ -233,6 +233,7 @@ impl Client<'_> {
     fn connect(&self) -> io::Result<Socket> {
         let (domain, address) = match &self.address {
             Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
+            Address::Abstract(name) => (Domain::UNIX, SockAddr::unix(format!("\0{name}"))?),
             Address::Tcp(host_and_port) => {
                 let address = host_and_port.to_socket_addrs()?.next();
                 let address = address.ok_or_else(|| io::Error::other("the name has no address"))?;

@@ -144,6 +144,7 @@ impl FrontEnd {
         replacements.push(match address {
             Address::Unix(path) => ("__SOCKET__", path.display().to_string()),
             Address::Tcp(host_and_port) => site.kind.on_tcp(host_and_port),
+            Address::Abstract(_) => return Err("front ends know no abstract names".into()),
         });
         Self::launch(site, &replacements, pool)
     }

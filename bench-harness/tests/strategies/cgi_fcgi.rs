@@ -43,6 +43,7 @@ fn cgi_fcgi(pool: &Pool, variables: &[(&str, &str)], body: &[u8]) -> Result<Stri
         Address::Unix(path) => path.display().to_string(),
         // It knows no host: a port alone is one of this machine.
         Address::Tcp(host_and_port) => host_and_port.clone(),
+        Address::Abstract(_) => return Err("cgi-fcgi knows no abstract names".into()),
     };
     let mut child = Command::new("timeout")
         .args(["20", "cgi-fcgi", "-bind", "-connect", &address])

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// The address of a FastCGI server: `unix:PATH` or `tcp:HOST:PORT`.
+/// The address of a FastCGI server: `unix:PATH`, `unix:@NAME` or `tcp:HOST:PORT`.
 ///
 /// ```
 /// use fcgi_load::Address;
@@ -18,6 +18,9 @@ use std::str::FromStr;
 pub enum Address {
     /// A unix stream socket in the file system.
     Unix(PathBuf),
+    /// A unix stream socket with a name in Linux's abstract namespace (unix(7)), which is no file; its name without the `@`.
+    /// A file whose name begins with `@` is `unix:./@NAME`.
+    Abstract(String),
     /// `HOST:PORT`; an IPv6 host stands in brackets. The name is looked up once, when the generator is made.
     Tcp(String),
 }
@@ -26,11 +29,14 @@ pub enum Address {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// It begins with neither `unix:` nor `tcp:`.
-    #[error("\"{0}\" is no address: write unix:PATH or tcp:HOST:PORT")]
+    #[error("\"{0}\" is no address: write unix:PATH, unix:@NAME or tcp:HOST:PORT")]
     NoScheme(String),
     /// Nothing follows `unix:`.
     #[error("the socket's path is missing: write unix:PATH, such as unix:/run/app.sock")]
     NoPath,
+    /// Nothing follows `unix:@`.
+    #[error("the abstract name is missing: write unix:@NAME, such as unix:@app")]
+    NoName,
     /// What follows `tcp:` is not a host, a colon and a port.
     #[error(
         "\"tcp:{0}\" lacks a host or a port from 1 to 65535: write tcp:HOST:PORT, such as tcp:127.0.0.1:9000"
@@ -43,7 +49,12 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         if let Some(path) = text.strip_prefix("unix:") {
-            return if path.is_empty() { Err(AddressError::NoPath) } else { Ok(Self::Unix(path.into())) };
+            return match path.strip_prefix('@') {
+                Some("") => Err(AddressError::NoName),
+                Some(name) => Ok(Self::Abstract(name.to_owned())),
+                None if path.is_empty() => Err(AddressError::NoPath),
+                None => Ok(Self::Unix(path.into())),
+            };
         }
         let Some(rest) = text.strip_prefix("tcp:") else {
             return Err(AddressError::NoScheme(text.into()));
@@ -61,6 +72,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Abstract(name) => write!(f, "unix:@{name}"),
             Self::Tcp(host_port) => write!(f, "tcp:{host_port}"),
         }
     }
@@ -112,9 +124,12 @@ mod tests {
 
     #[test]
     fn addresses_read_back_as_they_are_written() {
-        for text in ["unix:/run/app.sock", "unix:relative.sock", "tcp:localhost:9000", "tcp:[::1]:1"] {
+        for text in
+            ["unix:/run/app.sock", "unix:relative.sock", "unix:@name", "tcp:localhost:9000", "tcp:[::1]:1"]
+        {
             assert_eq!(text.parse::<Address>().map(|address| address.to_string()).as_deref(), Ok(text));
         }
+        assert_eq!("unix:@name".parse(), Ok(Address::Abstract("name".to_owned())));
     }
 
     #[test]
@@ -122,6 +137,7 @@ mod tests {
         for (text, hint) in [
             ("/run/app.sock", "unix:PATH"),
             ("unix:", "unix:/run/app.sock"),
+            ("unix:@", "unix:@NAME"),
             ("tcp:9000", "tcp:HOST:PORT"),
             ("tcp::9000", "tcp:HOST:PORT"),
             ("tcp:host:0", "65535"),

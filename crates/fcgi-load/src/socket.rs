@@ -40,6 +40,7 @@ impl Target {
     pub(crate) fn resolve(address: &Address) -> io::Result<Self> {
         match address {
             Address::Unix(path) => Ok(Self::Unix(SocketAddrUnix::new(path)?)),
+            Address::Abstract(name) => Ok(Self::Unix(SocketAddrUnix::new_abstract_name(name.as_bytes())?)),
             Address::Tcp(host_port) => match host_port.to_socket_addrs()?.next() {
                 Some(address) => Ok(Self::Tcp(address)),
                 None => Err(io::Error::new(io::ErrorKind::NotFound, "the host has no address")),

@@ -45,7 +45,7 @@ Exit status: 0 all replies were good; 1 errors, refusals, failed connections or 
 server could not be reached, or the result could not be written; 2 bad input; 130 interrupted."
 )]
 pub(crate) struct Args {
-    /// The server: unix:PATH or tcp:HOST:PORT
+    /// The server: unix:PATH, unix:@NAME (an abstract name) or tcp:HOST:PORT
     address: Address,
 
     /// Path and query of the request

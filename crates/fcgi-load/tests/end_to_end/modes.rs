@@ -16,7 +16,7 @@ fn multiplex(server: &Server, connections: usize, streams: usize) -> Options {
 
 #[test]
 fn keep_mode_sends_all_requests_over_the_same_connections() {
-    for server in [Server::unix(hello), Server::tcp(hello)] {
+    for server in [Server::unix(hello), Server::abstract_name(hello), Server::tcp(hello)] {
         let report = run(server.options(Mode::Keep, 3), 1000);
         assert_clean(&report, 1000);
         assert_eq!((report.connections_opened, server.accepted()), (3, 3));

@@ -3,7 +3,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -70,6 +71,17 @@ impl Server {
         let path = folder.path().join("socket");
         let listener = UnixListener::bind(&path).unwrap();
         Self::play(Address::Unix(path), folder, script, move || {
+            listener.accept().map(|(stream, _)| Box::new(stream) as Box<dyn Stream>)
+        })
+    }
+
+    /// The same on a name that is no file.
+    pub(crate) fn abstract_name(script: impl Fn(Peer) + Send + Sync + 'static) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // As long as it exists, nobody else's path, and so nobody else's name.
+        let name = folder.path().display().to_string();
+        let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        Self::play(Address::Abstract(name), folder, script, move || {
             listener.accept().map(|(stream, _)| Box::new(stream) as Box<dyn Stream>)
         })
     }

@@ -42,7 +42,7 @@ signal that ended the run, so 130 after Ctrl-C.";
 #[derive(Clone, Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Where the server listens: unix:PATH or tcp:HOST:PORT
+    /// Where the server listens: unix:PATH, unix:@NAME (an abstract name) or tcp:HOST:PORT
     #[arg(conflicts_with_all = ["exec", "exec_tcp"])]
     pub(crate) address: Option<Address>,
 
@@ -145,7 +145,7 @@ pub(crate) fn parse() -> Result<Option<Args>> {
             if args.address.is_none() && args.exec.is_none() && args.exec_tcp.is_none() && !args.list =>
         {
             Err(anyhow!(
-                "say where the server listens (unix:PATH or tcp:HOST:PORT), or start it with --exec COMMAND"
+                "say where the server listens (unix:PATH, unix:@NAME or tcp:HOST:PORT), or start it with --exec COMMAND"
             ))
         }
         Ok(args) => Ok(Some(args)),
