@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use crate::listener::{BACKLOG, Listener};
+use crate::listener::Listener;
 use crate::log;
 
 /// How long to wait when there are no descriptors or no memory left: nothing tells when there are some again.
@@ -67,7 +67,7 @@ pub struct Accepting {
     /// Not before this time: descriptors were exhausted.
     again_at: Option<Instant>,
     /// While draining: how many of those that wait may still be accepted, so that it ends under load.
-    draining: Option<i32>,
+    draining: Option<usize>,
 }
 
 impl Accepting {
@@ -107,10 +107,10 @@ impl Accepting {
         self.again_at = None;
         let judged = listener.judge(accepted)?;
         let left = self.draining.as_mut().map(|left| {
-            *left -= 1;
+            *left = left.saturating_sub(1);
             *left
         });
-        if left.is_some_and(|left| left <= 0 || matches!(judged, Accepted::Empty)) {
+        if left.is_some_and(|left| left == 0 || matches!(judged, Accepted::Empty)) {
             self.listener = None;
         }
         match judged {
@@ -141,7 +141,8 @@ impl Accepting {
 
     /// The worker is asked to finish: connections that wait are still accepted, at once, until none is left.
     pub fn drain(&mut self) {
-        self.draining.get_or_insert(BACKLOG);
+        let waiting = self.listener.as_ref().map_or(0, Listener::most_waiting);
+        self.draining.get_or_insert(waiting);
     }
 
     /// Whether nothing is accepted any more: the drain has emptied the listener's queue.
@@ -193,7 +194,7 @@ mod tests {
         client.connect(&address).unwrap();
         listener.socket().shutdown(Shutdown::Read).unwrap();
 
-        let mut accept = || listener.judge(listener.socket().accept().map(|(socket, _)| socket)).unwrap();
+        let accept = || listener.judge(listener.socket().accept().map(|(socket, _)| socket)).unwrap();
         assert!(matches!(accept(), Accepted::Connection(_)));
         assert!(listener.has_pending(), "poll(2) calls it readable");
         // No blocking either: nobody would end it.
@@ -252,9 +253,9 @@ mod tests {
         accepting.drain();
         let mut accepted = 0;
         while accepting.accepts_at_once(now) {
-            accepted += i32::from(accepting.accepted(connection(), now).unwrap().is_some());
+            accepted += usize::from(accepting.accepted(connection(), now).unwrap().is_some());
             accepting.closed();
         }
-        assert_eq!(accepted, BACKLOG);
+        assert_eq!(accepted, usize::from(listener::BACKLOG) + 1);
     }
 }

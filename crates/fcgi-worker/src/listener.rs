@@ -1,40 +1,66 @@
-//! The listening socket: fd 0 as a FastCGI spawner gives it (spec 2.2), or bound by ourselves.
+//! The listening socket: as a spawner gives it, or bound by ourselves.
 
-use std::env;
-use std::fmt;
-use std::fs;
+mod address;
+mod error;
+mod inherited;
+mod owner;
+mod tcp;
+mod unix_path;
+mod web_servers;
+
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use socket2::{Domain, SockAddr, SockRef, Socket, Type};
-use thiserror::Error;
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::drain;
 
-/// Connections that may wait to be accepted; the kernel lowers it to net.core.somaxconn.
-pub(crate) const BACKLOG: i32 = 1024;
+pub(crate) use address::Address;
+pub(crate) use error::ListenError;
+pub(crate) use inherited::{inherited, is_passed};
+pub(crate) use owner::Owner;
+use unix_path::{BoundPath, FileId};
+use web_servers::WebServers;
+
+/// Connections that may wait to be accepted, unless `--backlog` says otherwise. The kernel lowers it to
+/// net.core.somaxconn.
+pub(crate) const BACKLOG: u16 = 1024;
+
+/// The same of a socket that somebody else made listen, who does not say how many: net.core.somaxconn as it is by default.
+const INHERITED_BACKLOG: u16 = 4096;
+
+/// How to bind a socket of our own.
+#[derive(Clone, Debug)]
+pub(crate) struct SocketOptions {
+    /// Connections that may wait to be accepted.
+    pub(crate) backlog: u16,
+    /// Permissions of the socket file.
+    pub(crate) mode: u32,
+    /// Whose the socket file is to be.
+    pub(crate) owner: Option<Owner>,
+}
 
 /// A listening socket of either family. Each strategy accepts from it in its own way.
 #[derive(Debug)]
 pub struct Listener {
+    /// Before the socket, since fields are dropped in this order: while the socket is open, the inode of its file is not
+    /// given to another file, so the path can be told from another server's.
+    bound: Option<BoundPath>,
     socket: Socket,
     /// The only peers to be served (spec 3.2), where the web server named them.
-    peers: Option<Vec<Ipv4Addr>>,
+    web_servers: Option<WebServers>,
+    backlog: u16,
     /// Connections still to be accepted while draining: those that waited when the drain began.
     drain_accepts: AtomicUsize,
-    bound: Option<BoundPath>,
     is_shared: bool,
 }
 
 impl Listener {
-    /// The listening socket itself, blocking unless the strategy makes it otherwise. Its O_NONBLOCK is common to
-    /// all processes of the pool, as it lives on the open file description.
+    /// The listening socket itself. Whether it blocks is common to all who have it, as O_NONBLOCK lives on the open file
+    /// description, and a spawner leaves it as it likes: a strategy says which it needs
+    /// ([`set_nonblocking`](Socket::set_nonblocking)) when it starts to serve.
     #[inline]
     pub fn socket(&self) -> &Socket {
         &self.socket
@@ -44,11 +70,7 @@ impl Listener {
     /// if not. Costs a system call only where the web server set the list.
     #[inline]
     pub fn admits(&self, connection: &impl AsFd) -> bool {
-        let Some(peers) = &self.peers else { return true };
-        match SockRef::from(connection).peer_addr().ok().and_then(|peer| peer.as_socket()) {
-            Some(peer) => matches!(peer.ip().to_canonical(), IpAddr::V4(peer) if peers.contains(&peer)),
-            None => false,
-        }
+        self.web_servers.as_ref().is_none_or(|web_servers| web_servers.admit(connection))
     }
 
     /// Whether a supervisor and the other workers of its pool have this socket too. It then outlives this process anyway.
@@ -66,6 +88,11 @@ impl Listener {
         self.drain_accepts.store(left - 1, Ordering::Relaxed);
         let mut listener = [PollFd::new(&self.socket, PollFlags::IN)];
         poll(&mut listener, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
+    }
+
+    /// How many connections may wait to be accepted: one more than listen(2) was told, on Linux.
+    pub(crate) fn most_waiting(&self) -> usize {
+        usize::from(self.backlog) + 1
     }
 
     /// Nobody will come any more: what has come was accepted, and the worker is asked to finish.
@@ -88,12 +115,16 @@ impl Listener {
         self
     }
 
-    fn new(socket: Socket, bound: Option<BoundPath>) -> Result<Self, ListenError> {
-        let peers = match env::var("FCGI_WEB_SERVER_ADDRS") {
-            Err(_) => None,
-            Ok(list) => Some(peers(&list)?),
-        };
-        Ok(Self { socket, peers, drain_accepts: AtomicUsize::new(BACKLOG as usize), bound, is_shared: false })
+    /// What [`adopt`] needs, after an exec that has kept the descriptor: its number, and the device and inode of the
+    /// socket file, where there is one. The descriptor is close-on-exec until the caller says otherwise, unless it is fd 0.
+    #[allow(dead_code, reason = "for a supervisor that starts its program anew")]
+    pub(crate) fn handover(&self) -> (RawFd, Option<(u64, u64)>) {
+        (self.socket.as_raw_fd(), self.bound.as_ref().map(|bound| bound.file().into()))
+    }
+
+    fn new(socket: Socket, backlog: u16, web_servers: Option<WebServers>, bound: Option<BoundPath>) -> Self {
+        let drain_accepts = AtomicUsize::new(usize::from(backlog) + 1);
+        Self { bound, socket, web_servers, backlog, drain_accepts, is_shared: false }
     }
 }
 
@@ -103,118 +134,66 @@ impl AsFd for Listener {
     }
 }
 
-/// An address to listen on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Address {
-    Unix(PathBuf),
-    Tcp(String),
-}
-
-impl FromStr for Address {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once(':') {
-            Some(("unix", path)) if !path.is_empty() => Ok(Self::Unix(path.into())),
-            Some(("tcp", address)) if address.contains(':') => Ok(Self::Tcp(address.to_owned())),
-            _ => Err("an address looks like unix:/run/app.sock or tcp:127.0.0.1:9000"),
+/// A socket of our own.
+pub(crate) fn bind(address: &Address, options: &SocketOptions) -> Result<Listener, ListenError> {
+    // First: it needs no cleaning up.
+    let web_servers = WebServers::from_env()?;
+    let (socket, bound) = match address {
+        Address::Unix(path) => {
+            let (socket, bound) = unix_path::bind(path, options)?;
+            (socket, Some(bound))
         }
-    }
+        _ if options.owner.is_some() => return Err(ListenError::NoFileToOwn),
+        Address::Abstract(name) => (bind_abstract(name, options.backlog)?, None),
+        Address::Tcp(host_and_port) => (tcp::bind(host_and_port, options.backlog)?, None),
+    };
+    Ok(Listener::new(socket, options.backlog, web_servers, bound))
 }
 
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Tcp(address) => write!(f, "tcp:{address}"),
-        }
-    }
+/// The listener that this program had before an exec, as [`Listener::handover`] told: bound to `address`, and with the duty
+/// to remove the socket file, if that is still this one.
+#[allow(dead_code, reason = "for a supervisor that starts its program anew")]
+pub(crate) fn adopt(
+    descriptor: OwnedFd,
+    address: &Address,
+    file: Option<(u64, u64)>,
+    backlog: u16,
+) -> Result<Listener, ListenError> {
+    let web_servers = WebServers::from_env()?;
+    let socket = inherited::checked(Socket::from(descriptor), "the listener kept over an exec")?;
+    inherited::close_on_exec(&socket);
+    let bound = match (address, file) {
+        (Address::Unix(path), Some(file)) => Some(BoundPath::adopt(path.clone(), FileId::from(file))),
+        _ => None,
+    };
+    Ok(Listener::new(socket, backlog, web_servers, bound))
 }
 
-/// Why there is no listener, and what to do about it.
-#[derive(Debug, Error)]
-pub(crate) enum ListenError {
-    #[error(
-        "fd 0 is not a listening socket: start this from a FastCGI spawner, or say --listen unix:/run/app.sock"
-    )]
-    NotSpawned,
-    #[error("fd 0 is a connected socket, as plain CGI has it: FastCGI gives a listening one (see --listen)")]
-    Connected,
-    #[error("{0} is there and is no socket: remove it, or name another path")]
-    NoSocket(String),
-    #[error("a server answers on {0} already: stop it, or name another address")]
-    Answered(String),
-    #[error("cannot listen on {address}: {error}")]
-    Bind { address: String, error: io::Error },
-    #[error("FCGI_WEB_SERVER_ADDRS holds {0:?}, which is no IPv4 address")]
-    Peers(String),
-}
-
-/// The socket on fd 0 (spec 2.2).
-pub(crate) fn inherited() -> Result<Listener, ListenError> {
-    // SAFETY: std has made sure at start that fd 0 is open, if only on /dev/null; nothing else here owns it, and
-    // nothing reads stdin.
-    let socket = unsafe { Socket::from_raw_fd(0) };
-    match socket.peer_addr() {
-        Ok(_) => return Err(ListenError::Connected),
-        // ENOTCONN is what says FastCGI.
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
-        Err(_) => return Err(ListenError::NotSpawned),
-    }
-    if !socket.is_listener().unwrap_or(false) {
-        return Err(ListenError::NotSpawned);
-    }
-    inherit_no_delay(&socket);
-    Listener::new(socket, None)
-}
-
-/// A socket that nobody can know of.
+/// A socket that nobody can know of, for a look at whether serving works here.
 pub(crate) fn unnamed() -> io::Result<Listener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // Without a name the kernel chooses one, in no file system (unix(7), autobind).
     socket.bind(&SockAddr::unix("")?)?;
-    socket.listen(BACKLOG)?;
-    Listener::new(socket, None).map_err(io::Error::other)
+    socket.listen(BACKLOG.into())?;
+    Ok(Listener::new(socket, BACKLOG, None, None))
 }
 
-/// A socket of our own.
-pub(crate) fn bind(address: &Address, mode: u32) -> Result<Listener, ListenError> {
-    let failed = |error| ListenError::Bind { address: address.to_string(), error };
-    match address {
-        Address::Unix(path) => {
-            remove_stale_socket(path)?;
-            let name = SockAddr::unix(path).map_err(failed)?;
-            let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
-            socket.bind(&name).map_err(failed)?;
-            let bound = BoundPath(path.clone());
-            fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)?;
-            socket.listen(BACKLOG).map_err(failed)?;
-            Listener::new(socket, Some(bound))
-        }
-        Address::Tcp(host_and_port) => {
-            let mut addresses = host_and_port.to_socket_addrs().map_err(failed)?;
-            let Some(first) = addresses.next() else {
-                return Err(failed(io::Error::other("the name has no address")));
-            };
-            match bind_tcp(first) {
-                Ok(socket) => Listener::new(socket, None),
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                    Err(ListenError::Answered(address.to_string()))
-                }
-                Err(error) => Err(failed(error)),
-            }
-        }
+/// In no file system: the name goes with the last descriptor, and whoever is on this machine may connect (unix(7)).
+fn bind_abstract(name: &str, backlog: u16) -> Result<Socket, ListenError> {
+    let address = || format!("unix:@{name}");
+    if name.len() > unix_path::LONGEST {
+        return Err(ListenError::too_long(address(), name.len()));
     }
-}
-
-fn bind_tcp(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // A restart need not wait for the last connections' TIME_WAIT; a live server's port stays taken.
-    socket.set_reuse_address(true)?;
-    inherit_no_delay(&socket);
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket)
+    let bound = SockAddr::unix(format!("\0{name}")).and_then(|sock_addr| {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.bind(&sock_addr)?;
+        socket.listen(backlog.into())?;
+        Ok(socket)
+    });
+    bound.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => ListenError::Answered(address()),
+        _ => ListenError::bind(address(), error),
+    })
 }
 
 /// Accepted TCP sockets inherit TCP_NODELAY from their listener on Linux: said once, it costs a connection nothing.
@@ -223,43 +202,68 @@ fn inherit_no_delay(socket: &Socket) {
     let _ = socket.set_tcp_nodelay(true);
 }
 
-/// Removes a socket file that nobody answers on.
-fn remove_stale_socket(path: &Path) -> Result<(), ListenError> {
-    let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
-    let name = path.display().to_string();
-    if !metadata.file_type().is_socket() {
-        return Err(ListenError::NoSocket(name));
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use super::*;
+
+    #[test]
+    fn an_abstract_name_is_no_file_and_is_taken_once() {
+        let name = format!("fcgi-worker-test-{}", std::process::id());
+        let socket = bind_abstract(&name, 4).unwrap();
+        assert_eq!(socket.local_addr().unwrap().as_abstract_namespace(), Some(name.as_bytes()));
+        assert!(matches!(bind_abstract(&name, 4), Err(ListenError::Answered(_))));
+        drop(socket);
+        assert!(bind_abstract(&name, 4).is_ok());
+        assert!(bind_abstract(&"x".repeat(108), 4).is_err());
     }
-    let connected = SockAddr::unix(path).and_then(|address| {
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
-        socket.connect(&address)
-    });
-    match connected {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(|error| ListenError::Bind { address: name, error })
+
+    #[test]
+    fn a_drain_takes_all_that_the_backlog_holds() {
+        let name = format!("fcgi-worker-backlog-{}", std::process::id());
+        let listener = Listener::new(bind_abstract(&name, 2).unwrap(), 2, None, None);
+        let address = listener.socket().local_addr().unwrap();
+        let mut clients = Vec::new();
+        loop {
+            let client = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+            client.set_nonblocking(true).unwrap();
+            if client.connect(&address).is_err() {
+                break;
+            }
+            clients.push(client);
         }
-        // A full backlog (EAGAIN) is a server too, if a slow one.
-        Ok(()) => Err(ListenError::Answered(name)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(ListenError::Answered(name)),
-        Err(error) => Err(ListenError::Bind { address: name, error }),
+        let mut accepted = 0;
+        while listener.has_pending() {
+            listener.socket().accept().unwrap();
+            accepted += 1;
+        }
+        assert_eq!(accepted, clients.len());
     }
-}
 
-fn peers(list: &str) -> Result<Vec<Ipv4Addr>, ListenError> {
-    list.split(',')
-        .map(str::trim)
-        .map(|address| address.parse().map_err(|_| ListenError::Peers(address.to_owned())))
-        .collect()
-}
+    #[test]
+    fn a_listener_can_be_handed_over_by_its_descriptor() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.sock");
+        let socket = Socket::from(OwnedFd::from(UnixListener::bind(&path).unwrap()));
+        let file = fs::metadata(&path).map(|file| (file.dev(), file.ino())).unwrap();
+        let address = Address::Unix(path.clone());
 
-/// A socket file that is ours to remove.
-#[derive(Debug)]
-struct BoundPath(PathBuf);
+        let before = adopt(socket.into(), &address, Some(file), 7).unwrap();
+        let (descriptor, told) = before.handover();
+        assert_eq!((descriptor, told), (before.socket().as_raw_fd(), Some(file)));
+        // As exec does: the descriptor goes on, and nothing is dropped.
+        let descriptor = before.socket().try_clone().unwrap();
+        std::mem::forget(before);
 
-impl Drop for BoundPath {
-    fn drop(&mut self) {
-        // Where somebody else removed it, there is nothing left to do.
-        let _ = fs::remove_file(&self.0);
+        let after = adopt(descriptor.into(), &address, told, 7).unwrap();
+        assert_eq!(after.most_waiting(), 8);
+        assert!(path.exists());
+        drop(after);
+        assert!(!path.exists());
+        let connected = UnixStream::pair().unwrap().0;
+        assert!(adopt(connected.into(), &address, None, 7).is_err());
     }
 }

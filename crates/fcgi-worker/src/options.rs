@@ -10,22 +10,32 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use fcgi_proto::Limits;
 
-use crate::listener::{self, Address, ListenError, Listener};
+use crate::listener::{self, Address, BACKLOG, ListenError, Listener, Owner, SocketOptions};
 use crate::{Capacity, Config, ConnectionLimit, Timeouts, log};
 
 /// A FastCGI responder.
 ///
-/// Without --listen it serves the listening socket on fd 0, as FastCGI spawners (lighttpd, spawn-fcgi) give it.
+/// Without --listen it serves the listening socket that systemd passes (LISTEN_FDS), or that on fd 0, as FastCGI spawners
+/// (lighttpd, spawn-fcgi) give it.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// Listen on unix:PATH or tcp:HOST:PORT [default: the socket on fd 0]
+    /// Listen on unix:PATH, unix:@NAME (an abstract name) or tcp:HOST:PORT; with port 0 the one chosen is said on stderr
+    /// [default: the socket passed by systemd, or on fd 0]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<Address>,
 
     /// Permissions of the socket file, in octal: who may connect
     #[arg(long, value_name = "MODE", default_value = "660", value_parser = octal)]
     socket_mode: u32,
+
+    /// Whose the socket file is: USER, USER:GROUP or :GROUP, names or numbers [default: who runs this]
+    #[arg(long, value_name = "USER:GROUP")]
+    socket_owner: Option<Owner>,
+
+    /// Connections that may wait to be accepted; the kernel lowers it to net.core.somaxconn [default: 1024]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    backlog: Option<u16>,
 
     /// Worker processes on the one listener, replaced when they die [default: the cores; 1 on fd 0]
     #[arg(long, value_name = "N")]
@@ -91,7 +101,9 @@ pub(crate) struct Options {
 const EXAMPLES: &str = "\
 Examples:
   NAME --listen unix:/run/app.sock --processes 4
+  NAME --listen unix:/run/app.sock --socket-owner www-data:www-data --socket-mode 600
   NAME --listen tcp:127.0.0.1:9000
+  systemd-socket-activate --listen /run/app.sock NAME
   spawn-fcgi -n -s /run/app.sock -- NAME
 
 Signals: SIGTERM and SIGINT finish the requests in flight, then exit with 0; a second one does not wait.
@@ -129,21 +141,37 @@ fn parse_from(
 impl Options {
     pub(crate) fn listener(&self) -> Result<Listener, ListenError> {
         match &self.listen {
-            Some(address) => listener::bind(address, self.socket_mode),
+            Some(address) if listener::is_passed() => Err(ListenError::Twice(address.to_string())),
+            Some(address) => listener::bind(address, &self.socket_options()),
+            None if self.socket_owner.is_some() => Err(ListenError::NoFileToOwn),
+            None if self.backlog.is_some() => Err(ListenError::NoBacklogToSet),
             None => listener::inherited(),
+        }
+    }
+
+    fn socket_options(&self) -> SocketOptions {
+        SocketOptions {
+            backlog: self.backlog.unwrap_or(BACKLOG),
+            mode: self.socket_mode,
+            owner: self.socket_owner.clone(),
         }
     }
 
     /// On fd 0 the spawner looks after the process, unless a pool was asked for.
     pub(crate) fn is_supervised(&self) -> bool {
-        self.listen.is_some() || self.processes.is_some()
+        self.is_pool() || self.processes.is_some()
+    }
+
+    /// Where no FastCGI spawner starts as many processes as it likes.
+    fn is_pool(&self) -> bool {
+        self.listen.is_some() || listener::is_passed()
     }
 
     pub(crate) fn process_count(&self) -> usize {
-        match (self.processes, &self.listen) {
-            (Some(count), _) => count.get(),
-            (None, None) => 1,
-            (None, Some(_)) => thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        match self.processes {
+            Some(count) => count.get(),
+            None if !self.is_pool() => 1,
+            None => thread::available_parallelism().map_or(1, NonZeroUsize::get),
         }
     }
 
