@@ -1,12 +1,16 @@
 //! What connections cost that nothing happens on: no time, and next to no memory.
 
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bench_harness::client::{Client, Request, kind, push_record};
+use bench_harness::launch::Place;
+use bench_harness::process::Process;
 use bench_harness::workload::pattern;
-use bench_harness::{Family, Pool, Strategy};
+use bench_harness::{Family, Pool, Strategy, check};
 use libtest_mimic::Failed;
+use rustix::io::ioctl_fionbio;
 use rustix::process::Signal;
 
 use crate::kernel::{self, context_switches, cpu_time, private_dirty, processes};
@@ -16,6 +20,7 @@ use crate::trial::{Needs, Test, capacity_of};
 pub(crate) const TESTS: &[Test] = &[
     Test::unix("connections_at_rest_hold_no_buffers", memory).needs(Needs::Multiplexing),
     Test::new("a_process_full_of_idle_connections_sleeps", full_and_idle),
+    Test::new("a_listener_that_its_spawner_left_nonblocking_wakes_nobody", nonblocking_fd_0),
     Test::new("a_process_full_of_waiting_requests_sleeps_while_it_drains", full_and_draining),
 ];
 
@@ -108,6 +113,33 @@ fn full_and_idle(strategy: &Strategy, family: Family) -> Outcome {
     idle.pop();
     let reply = waiting.reply(1)?;
     ensure!(reply.body == b"Hello, world\n", "{reply:?}");
+    Ok(())
+}
+
+/// O_NONBLOCK is the open file description's, and so whatever the spawner has left there.
+fn nonblocking_fd_0(strategy: &Strategy, family: Family) -> Outcome {
+    const IDLE: Duration = Duration::from_secs(2);
+    const SWITCHES: u64 = 10;
+
+    let place = Place::new(family)?;
+    let listener = place.listen()?;
+    ioctl_fionbio(&listener, true)?;
+    let mut command = Command::new(strategy.binary());
+    command.stdin(listener);
+    let mut process = Process::spawn(command)?;
+    check(&place.address())?;
+    thread::sleep(Duration::from_millis(500));
+
+    let pids = [vec![process.pid()], process.children()].concat();
+    let before = context_switches(&pids);
+    thread::sleep(IDLE);
+    let switches = context_switches(&pids).saturating_sub(before);
+    ensure!(switches <= SWITCHES, "{switches} context switches in {IDLE:?} of idleness");
+
+    check(&place.address())?;
+    process.signal(Signal::TERM)?;
+    let status = process.wait(Duration::from_secs(10))?;
+    ensure!(status.success(), "it ended with {status}: {}", process.stderr());
     Ok(())
 }
 

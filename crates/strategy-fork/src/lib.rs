@@ -29,6 +29,7 @@ pub const CAPACITY: Capacity =
 
 /// Forks a child for each connection until the drain, then waits for the children to end.
 pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
+    listener.socket().set_nonblocking(false)?;
     let_children_interrupt()?;
     let mut children = Children {
         pids: Vec::new(),

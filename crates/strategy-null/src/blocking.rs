@@ -23,6 +23,7 @@ pub const CAPACITY: Capacity =
 
 /// Serves one connection after the other in each thread, until the drain.
 pub fn serve(listener: Listener, _: impl Handler, config: &Config) -> io::Result<()> {
+    listener.socket().set_nonblocking(false)?;
     let listener = Arc::new(listener);
     let mut threads = Vec::with_capacity(config.threads);
     for number in 0..config.threads {

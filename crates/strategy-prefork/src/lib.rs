@@ -22,6 +22,7 @@ pub const CAPACITY: Capacity =
 
 /// Serves one connection after the other until the drain.
 pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
+    listener.socket().set_nonblocking(false)?;
     let mut shared = Shared::new(Arc::new(handler), config);
     while let Some(socket) = accept(&listener)? {
         blocking::serve_connection(&socket, &mut shared);

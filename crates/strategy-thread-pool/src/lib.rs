@@ -23,6 +23,7 @@ pub const CAPACITY: Capacity =
 
 /// Serves until the drain, then waits for the threads to finish what they have.
 pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
+    listener.socket().set_nonblocking(false)?;
     let (connections, taken) = bounded(config.threads);
     let (free, free_threads) = bounded(config.threads);
     let handler = Arc::new(handler);
