@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod activation;
 mod answers;
 mod at_rest;
 mod bodies;
@@ -23,6 +24,7 @@ mod limits;
 mod many;
 mod multiplexing;
 mod refused_starts;
+mod sockets;
 mod stalled;
 mod starting;
 mod supervision;
@@ -32,6 +34,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let groups = [
+        activation::TESTS,
         answers::TESTS,
         at_rest::TESTS,
         bodies::TESTS,
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         many::TESTS,
         multiplexing::TESTS,
         refused_starts::TESTS,
+        sockets::TESTS,
         stalled::TESTS,
         starting::TESTS,
         supervision::TESTS,

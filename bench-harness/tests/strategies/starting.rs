@@ -172,6 +172,9 @@ fn admitted(strategy: &Strategy, family: Family) -> Outcome {
         )
     };
     check(launch("10.0.0.1,127.0.0.1")?.address())?;
+    // An IPv4 address in the form that it has as an IPv6 one, beside one that is no other.
+    check(launch("2001:db8::1, ::ffff:127.0.0.1")?.address())?;
+    is_turned_away(&launch("::1")?)?;
     is_turned_away(&launch("10.0.0.1, 10.0.0.2")?)
 }
 
