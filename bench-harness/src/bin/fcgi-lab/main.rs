@@ -4,6 +4,7 @@ mod compare;
 mod entries;
 mod report;
 mod soak;
+mod socket_race;
 mod stop;
 
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ enum Command {
     Compare(compare::Args),
     Report(report::Args),
     Soak(soak::Args),
+    SocketRace(socket_race::Args),
 }
 
 fn main() -> ExitCode {
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Soak(args) => soak::run(&args),
+        Command::SocketRace(args) => socket_race::run(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("fcgi-lab: {error:#}");

@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if outcomes.iter().all(Outcome::passed) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn strategies(names: &[String]) -> anyhow::Result<Vec<Strategy>> {
+pub(crate) fn strategies(names: &[String]) -> anyhow::Result<Vec<Strategy>> {
     let mut sources = discover::sources()?;
     // Nothing that a floor answers can be wrong, so nothing can be lost.
     sources.retain(|source| !source.is_floor());
