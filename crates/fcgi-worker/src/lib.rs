@@ -1,7 +1,7 @@
 //! What every worker process shares, whatever its concurrency model.
 //!
 //! ```text
-//!   command line ──► Options ──► Listener (fd 0, or bound by --listen)
+//!   command line ──► Options ──► Listener (fd 0, passed by systemd, or bound by --listen)
 //!                                   │
 //!                         supervisor: N processes by fork(2), replaced when they die
 //!                                   │
