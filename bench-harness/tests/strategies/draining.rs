@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bench_harness::client::{Client, Reply, ReplyBuilder, Request};
 use bench_harness::{Family, Pool, Strategy};
-use fcgi_load::{Address, Mode};
+use fcgi_load::{Address, Generator, Mode, Options, RequestSpec, Until};
 use rustix::process::Signal;
 
 use crate::support::Outcome;
@@ -19,6 +19,9 @@ pub(crate) const TESTS: &[Test] = &[
     Test::new("sigterm_under_load_loses_nothing_with_kept_connections", under_load_keep),
     Test::new("sigterm_under_load_loses_nothing_with_multiplexed_connections", under_load_multiplex)
         .needs(Needs::Multiplexing),
+    Test::new("a_signal_under_closed_load_loses_nothing_that_was_accepted", closed_loop),
+    Test::new("a_signal_under_open_load_loses_nothing_that_was_accepted", open_loop),
+    Test::new("a_signal_under_kept_load_loses_nothing_that_was_accepted", kept_loop),
     Test::new("sigterm_lets_a_waiting_request_finish", waiting_request),
     Test::new("sigterm_does_not_wait_for_idle_connections", idle_connections),
     Test::new("sigint_drains_too", sigint),
@@ -152,6 +155,50 @@ fn lost(
         if request.reply.stdout_len() > 0 {
             return Err(format!("an answer breaks off after {} bytes: {error}", request.reply.stdout_len()));
         }
+    }
+    Ok(())
+}
+
+fn closed_loop(strategy: &Strategy, family: Family) -> Outcome {
+    under_load_of_fcgi_load(strategy, family, |options| options.mode = Mode::Close)
+}
+
+fn open_loop(strategy: &Strategy, family: Family) -> Outcome {
+    under_load_of_fcgi_load(strategy, family, |options| {
+        options.mode = Mode::Close;
+        options.rate = Some(300.0);
+    })
+}
+
+/// A kept connection that was closed while it was idle is opened anew by a front end.
+fn kept_loop(strategy: &Strategy, family: Family) -> Outcome {
+    under_load_of_fcgi_load(strategy, family, |options| options.retry_closed = true)
+}
+
+/// Whoever is connected gets an answer, and the others are refused.
+fn under_load_of_fcgi_load(strategy: &Strategy, family: Family, how: fn(&mut Options)) -> Outcome {
+    for signal in [Signal::TERM, Signal::QUIT] {
+        let mut pool = Pool::launch(strategy, family, &["--processes", "4"])?;
+        let request = RequestSpec::get("/wait?ms=2").expect_body("waited 2 ms\n");
+        let mut options = Options::new(pool.address().clone(), request);
+        options.connections = 4;
+        how(&mut options);
+        let mut generator = Generator::new(options)?;
+        let progress = generator.progress();
+        let report = thread::scope(|scope| {
+            scope.spawn(|| {
+                while progress.completed() < 100 {
+                    thread::sleep(Duration::from_millis(2));
+                }
+                pool.signal(signal)
+            });
+            generator.run(Until::Duration(Duration::from_millis(700)))
+        })?;
+        // What was sent on a connection that was idle, and closed, is nobody's loss: it is sent again elsewhere.
+        let lost = report.errors.total() - report.errors.connect - report.errors.closed;
+        ensure!(report.completed >= 100, "only {} requests were answered", report.completed);
+        ensure!(lost == 0 && report.refused == 0, "{} refused, {:?}", report.refused, report.errors);
+        pool.wait()?;
     }
     Ok(())
 }

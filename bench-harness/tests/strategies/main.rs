@@ -24,10 +24,14 @@ mod limits;
 mod many;
 mod multiplexing;
 mod refused_starts;
+mod reloading;
+mod service_manager;
 mod sockets;
 mod stalled;
 mod starting;
+mod stopping;
 mod supervision;
+mod surroundings;
 mod trial;
 
 use std::process::ExitCode;
@@ -51,10 +55,14 @@ fn main() -> ExitCode {
         many::TESTS,
         multiplexing::TESTS,
         refused_starts::TESTS,
+        reloading::TESTS,
+        service_manager::TESTS,
         sockets::TESTS,
         stalled::TESTS,
         starting::TESTS,
+        stopping::TESTS,
         supervision::TESTS,
+        surroundings::TESTS,
     ];
     support::run(4, |strategy| trial::of(strategy, &groups))
 }

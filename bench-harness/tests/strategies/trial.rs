@@ -1,5 +1,8 @@
 //! What a test of a strategy is, and which strategies it is for.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use bench_harness::client::Client;
 use bench_harness::{Family, Pool, Strategy};
 use libtest_mimic::{Completion, Failed, Trial};
@@ -13,6 +16,8 @@ pub(crate) struct Test {
     pub(crate) needs: Needs,
     /// A program that is not ours and must be installed.
     pub(crate) program: Option<&'static str>,
+    /// What else a machine may lack: a sentence, where it does.
+    pub(crate) lacking: fn() -> Option<String>,
     pub(crate) run: fn(&Strategy, Family) -> Outcome,
 }
 
@@ -31,7 +36,7 @@ pub(crate) enum Needs {
 impl Test {
     /// A test for all of them, on both families.
     pub(crate) const fn new(sentence: &'static str, run: fn(&Strategy, Family) -> Outcome) -> Self {
-        Self { sentence, families: &Family::ALL, needs: Needs::Nothing, program: None, run }
+        Self { sentence, families: &Family::ALL, needs: Needs::Nothing, program: None, lacking: || None, run }
     }
 
     /// A test of socket files.
@@ -52,6 +57,11 @@ impl Test {
     /// The same test, which runs that program.
     pub(crate) const fn program(self, program: &'static str) -> Self {
         Self { program: Some(program), ..self }
+    }
+
+    /// The same test, ignored where this machine lacks something.
+    pub(crate) const fn unless(self, lacking: fn() -> Option<String>) -> Self {
+        Self { lacking, ..self }
     }
 }
 
@@ -87,7 +97,10 @@ fn trial(strategy: &Strategy, family: Family, test: &'static Test) -> Trial {
     let strategy = strategy.clone();
     Trial::ignorable_test(name, move || match test.program.and_then(programs::missing) {
         Some(missing) => missing,
-        None => (test.run)(&strategy, family).map(|()| Completion::Completed),
+        None => match (test.lacking)() {
+            Some(lacking) => Ok(Completion::ignored_with(lacking)),
+            None => (test.run)(&strategy, family).map(|()| Completion::Completed),
+        },
     })
 }
 
@@ -124,4 +137,14 @@ pub(crate) fn capacity_of(pool: &Pool) -> Result<Capacity, Failed> {
 pub(crate) fn pool_for_two(strategy: &Strategy, family: Family, args: &[&str]) -> Result<Pool, Failed> {
     let processes = if capacity(strategy, family)?.connections > 1 { "1" } else { "2" };
     Ok(Pool::launch(strategy, family, &[&["--processes", processes], args].concat())?)
+}
+
+/// Waits for what is to happen soon; that it happens is asserted, not when.
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) -> Outcome {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_so() {
+        ensure!(Instant::now() < deadline, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
 }

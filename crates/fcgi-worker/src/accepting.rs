@@ -22,6 +22,8 @@ pub enum Accepted<S> {
     Again,
     /// There are no descriptors or no memory left: accept again after [`BACK_OFF`].
     Exhausted,
+    /// Its owner has shut the listener, and nobody will come any more: the worker is being asked to finish.
+    Closed,
 }
 
 impl Listener {
@@ -36,7 +38,7 @@ impl Listener {
                 // and poll(2) calls it readable for ever.
                 Some(libc::EINVAL) => {
                     self.finish();
-                    Ok(Accepted::Empty)
+                    Ok(Accepted::Closed)
                 }
                 Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Ok(Accepted::Exhausted),
                 // accept(2): errors pending on the new connection are reported here, and mean it alone.
@@ -110,7 +112,8 @@ impl Accepting {
             *left = left.saturating_sub(1);
             *left
         });
-        if left.is_some_and(|left| left == 0 || matches!(judged, Accepted::Empty)) {
+        let is_over = left.is_some_and(|left| left == 0 || matches!(judged, Accepted::Empty));
+        if is_over || matches!(judged, Accepted::Closed) {
             self.listener = None;
         }
         match judged {
@@ -122,7 +125,7 @@ impl Accepting {
                 self.again_at = now.checked_add(BACK_OFF);
                 Ok(None)
             }
-            Accepted::Empty | Accepted::Again => Ok(None),
+            Accepted::Empty | Accepted::Again | Accepted::Closed => Ok(None),
         }
     }
 
@@ -198,7 +201,7 @@ mod tests {
         assert!(matches!(accept(), Accepted::Connection(_)));
         assert!(listener.has_pending(), "poll(2) calls it readable");
         // No blocking either: nobody would end it.
-        assert!(matches!(accept(), Accepted::Empty));
+        assert!(matches!(accept(), Accepted::Closed));
         assert!(drain::requested());
         assert!(!listener.has_pending());
     }

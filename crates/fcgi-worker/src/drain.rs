@@ -1,8 +1,14 @@
-//! SIGTERM and SIGINT ask a worker to finish: no new connections, the requests in flight to their end, exit 0.
+//! SIGTERM asks a worker to finish, and SIGINT and SIGQUIT one without a supervisor: no new connections, the requests in
+//! flight to their end, exit 0.
 //!
 //! No system call per request is spent on it. A readiness loop watches [`wake`]; a blocking call is interrupted
-//! (EINTR, the handler is installed without SA_RESTART). A signal that comes between the look at [`requested`] and
-//! the blocking call would be missed, so the first one starts a timer that repeats it until the process has gone.
+//! (EINTR, the handlers are installed without SA_RESTART). A signal that comes between the look at [`requested`] and
+//! the blocking call would be missed, so the first one starts a timer that interrupts again until the process has gone.
+//!
+//! A worker without a supervisor ends itself where the grace is over or a second signal comes, as a supervisor would end
+//! it: from the signal handler, whatever its threads do.
+
+mod alone;
 
 use std::io;
 use std::mem;
@@ -16,7 +22,8 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::inherited;
+use crate::signals;
+use alone::Alone;
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static WAKE: OnceLock<OwnedFd> = OnceLock::new();
@@ -29,7 +36,10 @@ static REPEAT: AtomicPtr<libc::c_void> = AtomicPtr::new(ptr::null_mut());
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(160);
 
-/// How often the signal is repeated.
+/// A second signal comes later than this: timeout(1) sends each of its own twice, to the process and to its group.
+pub(crate) const SECOND_SIGNAL: Duration = Duration::from_millis(250);
+
+/// How often a call that blocks is interrupted.
 const REPEAT_NANOSECONDS: libc::c_long = 20_000_000;
 
 /// Whether the worker was asked to finish.
@@ -51,7 +61,9 @@ pub fn wake() -> BorrowedFd<'static> {
 
 /// Asks this process to finish, as SIGTERM does.
 pub fn request() {
-    on_signal(libc::SIGTERM);
+    if !REQUESTED.swap(true, Ordering::Relaxed) {
+        begin();
+    }
 }
 
 /// Waits for the drain, then for all of `threads` to end, interrupting the calls that they block in. One that fails ends
@@ -99,11 +111,12 @@ impl Pauses {
 fn interrupt<T>(thread: &JoinHandle<T>) {
     // SAFETY: the handle is not joined, so the id is that of a thread which pthread_kill knows, ended or not; the
     // signal has a handler (`install`), so it kills nothing.
-    unsafe { libc::pthread_kill(thread.as_pthread_t(), libc::SIGTERM) };
+    unsafe { libc::pthread_kill(thread.as_pthread_t(), interruption()) };
 }
 
-/// Prepares this process, once, after the last fork: a timer is not inherited.
-pub(crate) fn install() -> io::Result<()> {
+/// Prepares this process, once, after the last fork: a timer is not inherited. `alone`: it has no supervisor, and so much
+/// time to drain.
+pub(crate) fn install(alone: Option<Duration>) -> io::Result<()> {
     use rustix::pipe::{PipeFlags, pipe_with};
 
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
@@ -114,32 +127,65 @@ pub(crate) fn install() -> io::Result<()> {
     // SAFETY: sigevent is plain data, for which zeroes are a value.
     let mut event: libc::sigevent = unsafe { mem::zeroed() };
     event.sigev_notify = libc::SIGEV_SIGNAL;
-    event.sigev_signo = libc::SIGTERM;
+    event.sigev_signo = interruption();
     let mut timer: libc::timer_t = ptr::null_mut();
     // SAFETY: both pointers are to live values of the right type; the kernel keeps neither.
     check(unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &mut event, &mut timer) })?;
     REPEAT.store(timer, Ordering::Relaxed);
 
-    // SAFETY: sigaction is plain data, for which zeroes are a value: no flags, an empty mask.
-    let mut action: libc::sigaction = unsafe { mem::zeroed() };
-    action.sa_sigaction = on_signal as *const () as libc::sighandler_t;
-    for signal in [libc::SIGTERM, libc::SIGINT] {
-        // SAFETY: `on_signal` calls only what is async-signal-safe; the old action is not asked for.
-        check(unsafe { libc::sigaction(signal, &action, ptr::null_mut()) })?;
+    handle(libc::SIGTERM, on_request)?;
+    handle(interruption(), on_interruption)?;
+    if let Some(grace) = alone {
+        Alone::install(grace);
+        handle(libc::SIGINT, on_request)?;
+        handle(libc::SIGQUIT, on_request)?;
+        handle(libc::SIGHUP, on_hangup)?;
+    } else {
+        // What a terminal sends to all its processes is for the supervisor, which first sees to it that nobody else connects.
+        for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP] {
+            handle(signal, ignore)?;
+        }
     }
-    // The supervisor blocks the signals that it waits for, and a forked worker inherits that.
-    inherited::unblock_signals()
+    signals::unblock()
 }
 
-extern "C" fn on_signal(_: libc::c_int) {
-    if REQUESTED.swap(true, Ordering::Relaxed) {
-        return;
-    }
-    // SAFETY: errno is this thread's own; the interrupted code must find it as it left it.
-    let errno = unsafe { libc::__errno_location() };
-    // SAFETY: __errno_location returns a pointer that is valid for the thread's life.
-    let saved = unsafe { *errno };
+/// The signal that interrupts calls that block. Not SIGTERM itself: while one is on its way, another would be lost with it.
+fn interruption() -> libc::c_int {
+    libc::SIGRTMIN()
+}
 
+/// Calls `handler` for each such signal, which calls only what is async-signal-safe.
+fn handle(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) -> io::Result<()> {
+    // SAFETY: sigaction is plain data, for which zeroes are a value: no flags, an empty mask.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    action.sa_sigaction = handler as *const () as libc::sighandler_t;
+    // SAFETY: every handler in this file calls only what is async-signal-safe; the old action is not asked for.
+    check(unsafe { libc::sigaction(signal, &action, ptr::null_mut()) })
+}
+
+extern "C" fn on_request(_: libc::c_int) {
+    keep_errno(|| {
+        if !REQUESTED.swap(true, Ordering::Relaxed) {
+            begin();
+        } else {
+            Alone::request_again();
+        }
+    });
+}
+
+extern "C" fn on_interruption(_: libc::c_int) {
+    keep_errno(Alone::look_at_the_time);
+}
+
+extern "C" fn on_hangup(_: libc::c_int) {
+    keep_errno(Alone::refuse_to_reload);
+}
+
+extern "C" fn ignore(_: libc::c_int) {}
+
+/// The first signal. Calls only what is async-signal-safe.
+fn begin() {
+    Alone::begin();
     let byte = [0_u8];
     // SAFETY: write(2) is async-signal-safe and reads one byte of a live array. A full pipe is as readable as wanted.
     unsafe { libc::write(WAKE_WRITER.load(Ordering::Relaxed), byte.as_ptr().cast(), 1) };
@@ -148,7 +194,15 @@ extern "C" fn on_signal(_: libc::c_int) {
     let repeat = libc::itimerspec { it_interval: interval, it_value: interval };
     // SAFETY: timer_settime(2) is async-signal-safe; the timer was created before this handler was installed.
     unsafe { libc::timer_settime(REPEAT.load(Ordering::Relaxed), 0, &repeat, ptr::null_mut()) };
+}
 
+/// The code that a handler interrupts must find errno as it left it.
+fn keep_errno(handle: impl FnOnce()) {
+    // SAFETY: errno is this thread's own.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: __errno_location returns a pointer that is valid for the thread's life.
+    let saved = unsafe { *errno };
+    handle();
     // SAFETY: as above.
     unsafe { *errno = saved };
 }

@@ -1,7 +1,7 @@
 //! What every worker process shares, whatever its concurrency model.
 //!
 //! ```text
-//!   command line ──► Options ──► Listener (fd 0, passed by systemd, or bound by --listen)
+//!   command line ──► Options ──► Listener (fd 0, or bound by --listen)
 //!                                   │
 //!                         supervisor: N processes by fork(2), replaced when they die
 //!                                   │
@@ -23,25 +23,31 @@
 mod accepting;
 mod alarm;
 pub mod blocking;
+mod closing;
 mod descriptor_sets;
 pub mod drain;
 mod handler;
-mod inherited;
 mod listener;
 pub mod log;
+mod notify;
 mod options;
+mod reload;
 mod session;
 mod shared;
+mod signals;
 mod supervisor;
 mod timers;
 mod workload;
 
+use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
 use fcgi_proto::Limits;
+use reload::Predecessor;
+use signals::Signals;
 
 pub use accepting::{Accepted, Accepting, BACK_OFF};
 pub use alarm::Alarm;
@@ -125,51 +131,51 @@ pub fn run(
     serve: fn(Listener, Workload, &Config) -> io::Result<()>,
 ) -> ExitCode {
     log::install(name);
-    if let Err(error) = inherited::set() {
-        log::say(error);
-        return ExitCode::FAILURE;
-    }
+    // Before there is a socket: who sees it may send a signal, which must not kill what has to remove it.
+    let signals = match Signals::hold() {
+        Ok(signals) => signals,
+        Err(error) => return refuse(1, error),
+    };
     let options = match options::parse(name, capacity) {
         Ok(options) => options,
         Err(answer) => return answer,
     };
     if options.check {
         let checked = listener::unnamed().and_then(|listener| {
-            drain::install()?;
+            drain::install(None)?;
             drain::request();
             serve(listener, Workload { allow_crash: false }, &options.config(capacity))
         });
         return ExitCode::from(status(checked));
     }
-    // Before there is a socket: who sees it may send a signal, which must not kill what has to remove it.
-    let signals = match options.is_supervised().then(supervisor::Signals::block).transpose() {
-        Ok(signals) => signals,
-        Err(error) => {
-            log::say(error);
-            return ExitCode::FAILURE;
-        }
-    };
-    let listener = match options.listener() {
+    let predecessor = Predecessor::find();
+    let listener = match options.listener(predecessor.as_ref()) {
         Ok(listener) => listener,
-        Err(error) => {
-            log::say(error);
-            return ExitCode::from(2);
-        }
+        Err(error) => return refuse(2, error),
     };
     raise_descriptor_limit();
     let handler = Workload { allow_crash: options.allow_crash };
     let config = options.config(capacity);
-    let work = |listener: Listener| {
-        let drained = drain::install().and_then(|()| {
+    let work = |listener: Listener, alone: Option<Duration>, ready: &dyn Fn()| {
+        let drained = drain::install(alone).and_then(|()| {
             thread::sleep(options.startup());
+            ready();
             serve(listener, handler, &config)
         });
         status(drained)
     };
-    match signals {
-        Some(signals) => supervisor::run(&signals, listener, options.process_count(), options.grace(), work),
-        None => ExitCode::from(work(listener)),
+    if !options.is_supervised() {
+        return ExitCode::from(work(listener, Some(options.grace()), &|| notify::notify("READY=1")));
     }
+    let former = predecessor.map(|predecessor| predecessor.workers).unwrap_or_default();
+    let work = |listener: Listener, ready: &dyn Fn()| work(listener, None, ready);
+    supervisor::run(&signals, listener, options.process_count(), options.grace(), former, &work)
+}
+
+/// What prevents the start, in one line.
+fn refuse(status: u8, error: impl Display) -> ExitCode {
+    log::say(error);
+    ExitCode::from(status)
 }
 
 /// The exit status where this machine lacks what the strategy needs. To start again would change nothing.

@@ -9,19 +9,21 @@ mod unix_path;
 mod web_servers;
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::drain;
+use crate::reload::Predecessor;
 
 pub(crate) use address::Address;
 pub(crate) use error::ListenError;
 pub(crate) use inherited::{inherited, is_passed};
 pub(crate) use owner::Owner;
-use unix_path::{BoundPath, FileId};
+use unix_path::BoundPath;
+pub(crate) use unix_path::FileId;
 use web_servers::WebServers;
 
 /// Connections that may wait to be accepted, unless `--backlog` says otherwise. The kernel lowers it to
@@ -55,6 +57,7 @@ pub struct Listener {
     /// Connections still to be accepted while draining: those that waited when the drain began.
     drain_accepts: AtomicUsize,
     is_shared: bool,
+    is_ours: bool,
 }
 
 impl Listener {
@@ -115,16 +118,19 @@ impl Listener {
         self
     }
 
-    /// What [`adopt`] needs, after an exec that has kept the descriptor: its number, and the device and inode of the
-    /// socket file, where there is one. The descriptor is close-on-exec until the caller says otherwise, unless it is fd 0.
-    #[allow(dead_code, reason = "for a supervisor that starts its program anew")]
-    pub(crate) fn handover(&self) -> (RawFd, Option<(u64, u64)>) {
-        (self.socket.as_raw_fd(), self.bound.as_ref().map(|bound| bound.file().into()))
+    /// Whether it was bound here, and not by a spawner.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.is_ours
     }
 
-    fn new(socket: Socket, backlog: u16, web_servers: Option<WebServers>, bound: Option<BoundPath>) -> Self {
+    /// The socket file that is to be removed.
+    pub(crate) fn file(&self) -> Option<FileId> {
+        self.bound.as_ref().map(BoundPath::file)
+    }
+
+    fn new(socket: Socket, backlog: u16, web_servers: Option<WebServers>) -> Self {
         let drain_accepts = AtomicUsize::new(usize::from(backlog) + 1);
-        Self { bound, socket, web_servers, backlog, drain_accepts, is_shared: false }
+        Self { bound: None, socket, web_servers, backlog, drain_accepts, is_shared: false, is_ours: false }
     }
 }
 
@@ -147,26 +153,30 @@ pub(crate) fn bind(address: &Address, options: &SocketOptions) -> Result<Listene
         Address::Abstract(name) => (bind_abstract(name, options.backlog)?, None),
         Address::Tcp(host_and_port) => (tcp::bind(host_and_port, options.backlog)?, None),
     };
-    Ok(Listener::new(socket, options.backlog, web_servers, bound))
+    Ok(Listener { bound, is_ours: true, ..Listener::new(socket, options.backlog, web_servers) })
 }
 
-/// The listener that this program had before an exec, as [`Listener::handover`] told: bound to `address`, and with the duty
-/// to remove the socket file, if that is still this one.
-#[allow(dead_code, reason = "for a supervisor that starts its program anew")]
+/// The listener of the program before this one (SIGHUP), bound to `address`, and the duty to remove the socket file, if that is
+/// still this one.
 pub(crate) fn adopt(
-    descriptor: OwnedFd,
-    address: &Address,
-    file: Option<(u64, u64)>,
+    predecessor: &Predecessor,
+    address: Option<&Address>,
     backlog: u16,
 ) -> Result<Listener, ListenError> {
     let web_servers = WebServers::from_env()?;
-    let socket = inherited::checked(Socket::from(descriptor), "the listener kept over an exec")?;
-    inherited::close_on_exec(&socket);
-    let bound = match (address, file) {
-        (Address::Unix(path), Some(file)) => Some(BoundPath::adopt(path.clone(), FileId::from(file))),
+    // SAFETY: the program before this one left it open for us, and nothing else here owns it.
+    let socket = unsafe { Socket::from_raw_fd(predecessor.listener) };
+    let socket = inherited::checked(socket, "the listener of the program before this one")?;
+    if predecessor.listener > 0 {
+        inherited::close_on_exec(&socket);
+    }
+    let bound = match (address, predecessor.file) {
+        (Some(Address::Unix(path)), Some(file)) => Some(BoundPath::adopt(path.clone(), file)),
         _ => None,
     };
-    Ok(Listener::new(socket, backlog, web_servers, bound))
+    let is_ours = address.is_some();
+    let backlog = if is_ours { backlog } else { INHERITED_BACKLOG };
+    Ok(Listener { bound, is_ours, ..Listener::new(socket, backlog, web_servers) })
 }
 
 /// A socket that nobody can know of, for a look at whether serving works here.
@@ -175,7 +185,7 @@ pub(crate) fn unnamed() -> io::Result<Listener> {
     // Without a name the kernel chooses one, in no file system (unix(7), autobind).
     socket.bind(&SockAddr::unix("")?)?;
     socket.listen(BACKLOG.into())?;
-    Ok(Listener::new(socket, BACKLOG, None, None))
+    Ok(Listener::new(socket, BACKLOG, None))
 }
 
 /// In no file system: the name goes with the last descriptor, and whoever is on this machine may connect (unix(7)).
@@ -204,9 +214,8 @@ fn inherit_no_delay(socket: &Socket) {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::MetadataExt;
-    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::os::fd::IntoRawFd;
+    use std::os::unix::net::UnixStream;
 
     use super::*;
 
@@ -224,7 +233,7 @@ mod tests {
     #[test]
     fn a_drain_takes_all_that_the_backlog_holds() {
         let name = format!("fcgi-worker-backlog-{}", std::process::id());
-        let listener = Listener::new(bind_abstract(&name, 2).unwrap(), 2, None, None);
+        let listener = Listener::new(bind_abstract(&name, 2).unwrap(), 2, None);
         let address = listener.socket().local_addr().unwrap();
         let mut clients = Vec::new();
         loop {
@@ -246,24 +255,19 @@ mod tests {
     #[test]
     fn a_listener_can_be_handed_over_by_its_descriptor() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("app.sock");
-        let socket = Socket::from(OwnedFd::from(UnixListener::bind(&path).unwrap()));
-        let file = fs::metadata(&path).map(|file| (file.dev(), file.ino())).unwrap();
-        let address = Address::Unix(path.clone());
-
-        let before = adopt(socket.into(), &address, Some(file), 7).unwrap();
-        let (descriptor, told) = before.handover();
-        assert_eq!((descriptor, told), (before.socket().as_raw_fd(), Some(file)));
+        let address = Address::Unix(folder.path().join("app.sock"));
+        let before = bind(&address, &SocketOptions { backlog: 4, mode: 0o600, owner: None }).unwrap();
         // As exec does: the descriptor goes on, and nothing is dropped.
-        let descriptor = before.socket().try_clone().unwrap();
+        let listener = before.socket().try_clone().unwrap().into_raw_fd();
+        let left = Predecessor { listener, file: before.file(), workers: Vec::new() };
         std::mem::forget(before);
 
-        let after = adopt(descriptor.into(), &address, told, 7).unwrap();
+        let after = adopt(&left, Some(&address), 7).unwrap();
         assert_eq!(after.most_waiting(), 8);
-        assert!(path.exists());
+        assert!(folder.path().join("app.sock").exists());
         drop(after);
-        assert!(!path.exists());
-        let connected = UnixStream::pair().unwrap().0;
-        assert!(adopt(connected.into(), &address, None, 7).is_err());
+        assert!(!folder.path().join("app.sock").exists());
+        let listener = UnixStream::pair().unwrap().0.into_raw_fd();
+        assert!(adopt(&Predecessor { listener, ..left }, Some(&address), 7).is_err());
     }
 }

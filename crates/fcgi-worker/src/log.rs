@@ -3,15 +3,17 @@
 //! A line may be lost, but is never waited for: a pipe that nobody reads must not stop a process that has signals to
 //! obey. And nothing depends on stderr, which may be closed or broken (spec 2.2).
 
+use std::ffi::CStr;
 use std::fmt::Display;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic;
 use std::process;
 use std::sync::OnceLock;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
 static PROGRAM: OnceLock<&'static str> = OnceLock::new();
@@ -21,13 +23,7 @@ const LONGEST: usize = 4_096;
 
 /// Writes `PROGRAM[PID]: EVENT` as one line, of at most 4,096 bytes.
 pub fn say(event: impl Display) {
-    let program = PROGRAM.get().copied().unwrap_or(env!("CARGO_PKG_NAME"));
-    // In one write: other processes of the pool may have the same to say. Control characters come from names of files.
-    let mut line =
-        format!("{program}[{}]: {event}", process::id()).replace(char::is_control, " ").into_bytes();
-    line.truncate(LONGEST - 1);
-    line.push(b'\n');
-    let _ = write_now(io::stderr().as_fd(), &line);
+    write_line(&line(event));
 }
 
 /// Names the program in every line from now on, those about panics included.
@@ -36,46 +32,61 @@ pub(crate) fn install(program: &'static str) {
     panic::set_hook(Box::new(|panic| say(panic)));
 }
 
-/// Writes without waiting, whatever stderr is. O_NONBLOCK is not set on it: that is shared with whoever else has it.
-fn write_now(stderr: BorrowedFd<'_>, line: &[u8]) -> io::Result<()> {
-    match FileType::from_raw_mode(fstat(stderr)?.st_mode) {
-        FileType::Socket => {
-            send(stderr, line, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;
-        }
-        FileType::Fifo | FileType::CharacterDevice => match reopen(stderr) {
-            Ok(own) => {
-                rustix::io::write(own, line)?;
-            }
-            // As where it was opened by another user. Then a writer that is faster can still make this one wait.
-            Err(_) => {
-                let mut writable = [PollFd::new(&stderr, PollFlags::OUT)];
-                if poll(&mut writable, Some(&Timespec::default()))? > 0 {
-                    rustix::io::write(stderr, line)?;
-                }
-            }
-        },
-        // A file does not wait for a reader.
-        _ => {
-            rustix::io::write(stderr, line)?;
-        }
-    }
-    Ok(())
+/// What [`say`] would write.
+pub(crate) fn line(event: impl Display) -> Vec<u8> {
+    let program = PROGRAM.get().copied().unwrap_or(env!("CARGO_PKG_NAME"));
+    // Control characters come from names of files.
+    let mut line =
+        format!("{program}[{}]: {event}", process::id()).replace(char::is_control, " ").into_bytes();
+    line.truncate(LONGEST - 1);
+    line.push(b'\n');
+    line
 }
 
-/// The same pipe or terminal, as an open file description of our own, which does not block.
-fn reopen(stderr: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let path = format!("/proc/self/fd/{}", stderr.as_raw_fd());
+/// Writes a line at once or not at all. Calls only what is async-signal-safe.
+pub(crate) fn write_line(line: &[u8]) {
+    let _ = write_now(io::stderr().as_fd(), c"/proc/self/fd/2", line);
+}
+
+/// In one write: other processes of the pool may have the same to say. O_NONBLOCK is not set on the descriptor, whose
+/// other owners it would concern too: the same pipe or terminal is opened anew, and that does not block.
+fn write_now(stderr: BorrowedFd<'_>, path: &CStr, line: &[u8]) -> Result<(), Errno> {
+    match FileType::from_raw_mode(fstat(stderr)?.st_mode) {
+        FileType::Socket => return send(stderr, line, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).map(drop),
+        FileType::Fifo | FileType::CharacterDevice => {}
+        // A file waits for no reader.
+        _ => return rustix::io::write(stderr, line).map(drop),
+    }
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    Ok(open(path, flags, Mode::empty())?)
+    match open(path, flags, Mode::empty()) {
+        Ok(own) => rustix::io::write(own, line).map(drop),
+        // As where another user has opened it. A writer that is faster can still make this one wait.
+        Err(_) => {
+            let mut writable = [PollFd::new(&stderr, PollFlags::OUT)];
+            if poll(&mut writable, Some(&Timespec::default()))? == 0 {
+                return Err(Errno::AGAIN);
+            }
+            rustix::io::write(stderr, line).map(drop)
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Read;
 
+    use std::ffi::CString;
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+
     use rustix::pipe::pipe;
 
     use super::*;
+
+    fn is_written(stderr: &(impl AsFd + AsRawFd), line: &[u8]) -> bool {
+        let path = CString::new(format!("/proc/self/fd/{}", stderr.as_raw_fd())).unwrap();
+        write_now(stderr.as_fd(), &path, line).is_ok()
+    }
 
     #[test]
     fn a_full_pipe_loses_the_line() {
@@ -83,26 +94,25 @@ mod tests {
         let mut lines = 0;
         // Were it to wait, this would not come to its end: a pipe holds 64 KiB.
         for _ in 0..100 {
-            lines += usize::from(write_now(writer.as_fd(), &[b'x'; LONGEST]).is_ok());
+            lines += usize::from(is_written(&writer, &[b'x'; LONGEST]));
         }
         assert!((1..100).contains(&lines), "{lines} lines were taken");
         drop(writer);
         let mut read = Vec::new();
-        std::fs::File::from(reader).read_to_end(&mut read).unwrap();
+        File::from(reader).read_to_end(&mut read).unwrap();
         assert_eq!(read.len(), lines * LONGEST, "a line is written whole or not at all");
     }
 
     #[test]
     fn a_full_socket_loses_the_line() {
         let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
-        assert!((0..10_000).any(|_| write_now(one.as_fd(), &[b'x'; LONGEST]).is_err()));
+        assert!((0..10_000).any(|_| !is_written(&one, &[b'x'; LONGEST])));
     }
 
     #[test]
     fn a_file_keeps_what_others_wrote() {
         let file = tempfile::tempfile().unwrap();
-        write_now(file.as_fd(), b"first\n").unwrap();
-        write_now(file.as_fd(), b"second\n").unwrap();
+        assert!(is_written(&file, b"first\n") && is_written(&file, b"second\n"));
         assert_eq!(file.metadata().unwrap().len(), 13);
     }
 }

@@ -11,6 +11,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 use fcgi_proto::Limits;
 
 use crate::listener::{self, Address, BACKLOG, ListenError, Listener, Owner, SocketOptions};
+use crate::reload::Predecessor;
 use crate::{Capacity, Config, ConnectionLimit, Timeouts, log};
 
 /// A FastCGI responder.
@@ -85,7 +86,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "MS", default_value_t = 0)]
     startup_ms: u64,
 
-    /// Milliseconds that a drain may take before the workers left are killed
+    /// Milliseconds that a drain may take before the workers left are killed; at least 1000, which idle ones may need
     #[arg(long, value_name = "MS", default_value_t = 10_000)]
     grace_ms: u64,
 
@@ -98,6 +99,9 @@ pub(crate) struct Options {
     pub(crate) allow_crash: bool,
 }
 
+/// A worker that has nothing to do needs a moment to end too: half a second, where a peer is slow to close.
+const LEAST_GRACE: Duration = Duration::from_secs(1);
+
 const EXAMPLES: &str = "\
 Examples:
   NAME --listen unix:/run/app.sock --processes 4
@@ -106,7 +110,8 @@ Examples:
   systemd-socket-activate --listen /run/app.sock NAME
   spawn-fcgi -n -s /run/app.sock -- NAME
 
-Signals: SIGTERM and SIGINT finish the requests in flight, then exit with 0; a second one does not wait.
+Signals: SIGTERM, SIGINT and SIGQUIT finish the requests in flight, then exit with 0; a second one does not wait. SIGHUP
+replaces the workers one by one by those of the program as it is on disk then; nobody is refused meanwhile.
 Paths served: /hello /cpu?us=N /wait?ms=N /echo /bytes?n=N /stream?chunks=N&ms=M /params /status?code=N /exit?status=N";
 
 /// Reads the command line. `Err` is the exit code where there is nothing to serve: after --help, or after one line
@@ -139,7 +144,10 @@ fn parse_from(
 }
 
 impl Options {
-    pub(crate) fn listener(&self) -> Result<Listener, ListenError> {
+    pub(crate) fn listener(&self, predecessor: Option<&Predecessor>) -> Result<Listener, ListenError> {
+        if let Some(predecessor) = predecessor {
+            return listener::adopt(predecessor, self.listen.as_ref(), self.backlog.unwrap_or(BACKLOG));
+        }
         match &self.listen {
             Some(address) if listener::is_passed() => Err(ListenError::Twice(address.to_string())),
             Some(address) => listener::bind(address, &self.socket_options()),
@@ -180,7 +188,7 @@ impl Options {
     }
 
     pub(crate) fn grace(&self) -> Duration {
-        Duration::from_millis(self.grace_ms)
+        LEAST_GRACE.max(Duration::from_millis(self.grace_ms))
     }
 
     pub(crate) fn config(&self, capacity: Capacity) -> Config {

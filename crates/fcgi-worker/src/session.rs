@@ -27,7 +27,8 @@
 //! 5. **Closing lingers** where the peer may still be sending: closing a socket under input that comes would reset it,
 //!    and the peer lose what it has not read. The write side is shut, and what comes is thrown away, until the peer
 //!    closes or half a second is over.
-//! 6. **A drain** closes a connection as soon as it is idle and nothing of it waits to be read.
+//! 6. **A drain** closes a connection as soon as it is idle and nothing of it waits to be read. One that has brought no
+//!    request yet has a tenth of a second to do so: its peer has just connected.
 //! 7. **A violation of the protocol** ends the input, and nothing that was complete before it: see rule 4.
 //! 8. **An idle session owns no buffer.** Buffers and spare requests are lent by [`Shared`].
 
@@ -50,6 +51,8 @@ use turn::until;
 
 /// How long a peer may go on sending what is not wanted.
 const LINGER: Duration = Duration::from_millis(500);
+/// How long a new connection may take to bring a request while the worker drains.
+const FIRST_REQUEST: Duration = Duration::from_millis(100);
 /// How often a write of no bytes asks whether a peer that has ended its input is still there.
 const PROBE: Duration = Duration::from_millis(500);
 
@@ -72,6 +75,10 @@ pub struct Session<H: Handler> {
     runs_steps: bool,
     phase: Phase,
     draining: bool,
+    /// No request has come yet.
+    is_new: bool,
+    /// In a drain: how long one is waited for.
+    first_request_by: Option<Instant>,
     /// The peer has ended its input.
     input_ended: bool,
     /// No more input is taken: it broke the protocol, or did not come to its end in time.
@@ -116,6 +123,8 @@ impl<H: Handler> Session<H> {
             runs_steps: shared.runs_steps(),
             phase: Phase::Open,
             draining: shared.is_draining(),
+            is_new: true,
+            first_request_by: None,
             input_ended: false,
             input_refused: false,
             read_past_end: false,
@@ -179,7 +188,12 @@ impl<H: Handler> Session<H> {
     #[inline]
     pub fn end_of_available_input(&mut self, now: Instant, shared: &mut Shared<H>) {
         if self.wants_last_read() {
-            self.phase = Phase::Closing;
+            if self.is_new && self.first_request_by.is_none() {
+                self.first_request_by = Some(later(now, FIRST_REQUEST));
+                self.is_watched = true;
+            } else {
+                self.phase = Phase::Closing;
+            }
             self.update(now, shared);
         }
     }
@@ -237,7 +251,10 @@ impl<H: Handler> Session<H> {
     /// to be readable, until a read would block ([`Self::end_of_available_input`]).
     #[inline]
     pub fn wants_last_read(&self) -> bool {
-        self.draining && self.phase == Phase::Open && self.is_idle()
+        self.draining
+            && self.phase == Phase::Open
+            && self.is_idle()
+            && !(self.is_new && self.first_request_by.is_some())
     }
 
     /// Whether there is more to do at once, if the others have had their turn: then [`Self::resume`].
@@ -339,11 +356,6 @@ impl<H: Handler> Session<H> {
     #[inline]
     pub fn deadline(&self) -> Option<Instant> {
         if self.is_watched { self.deadline } else { self.exchanges.due() }
-    }
-
-    /// Whether [`Self::shuts_write`] is to be asked once all output is sent.
-    pub fn is_closing(&self) -> bool {
-        self.phase == Phase::Closing
     }
 
     /// Whether the write side of the socket is to be shut now. True once: then do it.

@@ -65,7 +65,7 @@ fn accept(listener: &Listener, children: &mut Children) -> io::Result<Option<Soc
         }
         match listener.judge(accept_with(listener, SocketFlags::CLOEXEC))? {
             Accepted::Connection(socket) => return Ok(Some(socket.into())),
-            Accepted::Again => {}
+            Accepted::Again | Accepted::Closed => {}
             Accepted::Empty | Accepted::Exhausted => thread::sleep(BACK_OFF),
         }
     }

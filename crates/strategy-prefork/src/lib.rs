@@ -35,7 +35,7 @@ fn accept(listener: &Listener) -> io::Result<Option<Socket>> {
     while !drain::requested() || listener.has_pending() {
         match listener.judge(accept_with(listener, SocketFlags::CLOEXEC))? {
             Accepted::Connection(socket) => return Ok(Some(socket.into())),
-            Accepted::Again => {}
+            Accepted::Again | Accepted::Closed => {}
             Accepted::Empty | Accepted::Exhausted => thread::sleep(BACK_OFF),
         }
     }

@@ -207,14 +207,17 @@ fn drive<H: Handler>(
             let is_full = buffer.remaining() == 0;
             return Poll::Ready(Ok(session.has_more() || is_full && session.wants_write()));
         }
-        session.end_of_available_input(now, shared);
+        if session.wants_last_read() {
+            // In a drain that changes what is waited for.
+            session.end_of_available_input(now, shared);
+            return Poll::Ready(Ok(false));
+        }
     }
     if session.has_more() {
         session.resume(now, shared);
         return Poll::Ready(Ok(session.has_more()));
     }
-    // Unless the drain has closed it, that is.
-    if session.is_closing() { Poll::Ready(Ok(false)) } else { Poll::Pending }
+    Poll::Pending
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

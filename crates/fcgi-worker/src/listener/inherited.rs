@@ -27,7 +27,7 @@ pub(crate) fn inherited() -> Result<Listener, ListenError> {
     // First: what it refuses concerns either.
     let web_servers = WebServers::from_env()?;
     let socket = if is_passed() { passed()? } else { spawned()? };
-    Ok(Listener::new(socket, INHERITED_BACKLOG, web_servers, None))
+    Ok(Listener::new(socket, INHERITED_BACKLOG, web_servers))
 }
 
 fn spawned() -> Result<Socket, ListenError> {

@@ -116,27 +116,15 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
 /// Which file a path leads to: its device and inode. An inode is given to no other file while a socket that is bound to
 /// it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileId {
-    device: u64,
-    inode: u64,
+pub(crate) struct FileId {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
 }
 
 impl FileId {
     fn of(path: &Path) -> io::Result<Self> {
         // Not fstat of the socket, whose inode is one of the kernel's own file system of sockets.
         fs::symlink_metadata(path).map(|file| Self { device: file.dev(), inode: file.ino() })
-    }
-}
-
-impl From<(u64, u64)> for FileId {
-    fn from((device, inode): (u64, u64)) -> Self {
-        Self { device, inode }
-    }
-}
-
-impl From<FileId> for (u64, u64) {
-    fn from(file: FileId) -> Self {
-        (file.device, file.inode)
     }
 }
 
@@ -238,11 +226,11 @@ mod tests {
     fn the_duty_to_remove_the_path_can_be_handed_over() {
         let (_guard, _folder, path) = place();
         let (_socket, bound) = bind(&path, &options()).unwrap();
-        let file: (u64, u64) = bound.file().into();
+        let file = bound.file();
         std::mem::forget(bound);
-        drop(BoundPath::adopt(path.clone(), FileId::from((file.0, file.1 + 1))));
+        drop(BoundPath::adopt(path.clone(), FileId { inode: file.inode + 1, ..file }));
         assert!(path.exists());
-        drop(BoundPath::adopt(path.clone(), file.into()));
+        drop(BoundPath::adopt(path.clone(), file));
         assert!(!path.exists());
     }
 

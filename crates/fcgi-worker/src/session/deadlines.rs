@@ -34,6 +34,7 @@ impl<H: Handler> Session<H> {
         [
             self.exchanges.due(),
             self.probe_at,
+            self.first_request_by.filter(|_| self.is_new),
             after(self.is_idle().then_some(self.clocks.active), timeouts.idle),
             after(self.clocks.incomplete.map(|(_, since)| since), timeouts.receive),
             after(self.exchanges.oldest(), timeouts.request),
@@ -60,6 +61,10 @@ impl<H: Handler> Session<H> {
         if let Some(at) = self.probe_at.filter(|at| *at <= now) {
             self.probing = true;
             self.probe_at = Some(later(at, PROBE));
+        }
+        if self.first_request_by.is_some_and(|by| by <= now) {
+            // As any other idle connection from now on: read once more.
+            self.is_new = false;
         }
         if shared.config().timeouts != Timeouts::NONE && self.deadline.is_some_and(|deadline| deadline <= now)
         {

@@ -68,6 +68,7 @@ impl<H: Handler> Session<H> {
             match event {
                 Ok(Some(Event::Request(request))) => {
                     *left -= 1;
+                    self.is_new = false;
                     self.start(request, now, shared);
                     self.read_past_end = !input.is_empty();
                 }

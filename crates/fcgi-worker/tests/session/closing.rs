@@ -124,6 +124,37 @@ fn a_drain_closes_an_idle_connection_when_nothing_waits_to_be_read() {
 }
 
 #[test]
+fn a_drain_gives_a_new_connection_time_for_its_request() {
+    let mut dialogue = Dialogue::new(&CONFIG);
+    dialogue.session.drain();
+    dialogue.find_nothing_to_read();
+    assert!(!dialogue.shuts_write() && dialogue.session.wants_read());
+    assert!(!dialogue.session.wants_last_read(), "to read at once again would be to spin");
+    dialogue.pass(Duration::from_millis(50));
+    // FCGI_GET_VALUES without a name (spec 4.1): a front end may ask first.
+    dialogue.receive(&[1, 9, 0, 0, 0, 0, 0, 0]);
+    dialogue.settle();
+    dialogue.receive(&request(1, "x"));
+    dialogue.settle();
+    assert!(dialogue.session.wants_last_read());
+    dialogue.find_nothing_to_read();
+    assert!(dialogue.shuts_write());
+    assert_eq!(dialogue.answer(1), Answer::to("x"));
+}
+
+#[test]
+fn a_drain_does_not_wait_long_for_a_connection_that_brings_nothing() {
+    let mut dialogue = Dialogue::draining(&CONFIG);
+    dialogue.find_nothing_to_read();
+    let begun = dialogue.now;
+    dialogue.wait();
+    assert_eq!(dialogue.now - begun, Duration::from_millis(100));
+    assert!(dialogue.session.wants_last_read(), "something may have come in this moment");
+    dialogue.find_nothing_to_read();
+    assert!(dialogue.shuts_write());
+}
+
+#[test]
 fn a_drain_lets_requests_finish() {
     let mut dialogue = Dialogue::new(&CONFIG);
     dialogue.receive(&[request(1, "W"), head(2, "late", 1)].concat());

@@ -1,0 +1,129 @@
+//! What a worker inherits from whoever starts it: signals, descriptors, a terminal that nobody reads. It works whatever
+//! that is.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::Command;
+
+use bench_harness::client::{Client, Request};
+use bench_harness::launch::Place;
+use bench_harness::process::{Process, children_of, is_running, kill};
+use bench_harness::{Family, Pool, Strategy, check};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::Outcome;
+use crate::trial::{Test, wait_until};
+
+pub(crate) const TESTS: &[Test] = &[
+    Test::new("a_parent_that_ignores_sigchld_changes_nothing", ignored_sigchld),
+    Test::new("a_parent_that_blocks_and_ignores_all_signals_changes_nothing", blocked_signals),
+    Test::new("stdout_and_stderr_may_be_closed", closed_streams),
+    Test::new("a_pipe_on_stderr_that_nobody_reads_holds_nobody_up", full_pipe),
+    Test::new("process_1_of_a_pid_namespace_is_a_supervisor_like_any_other", process_1)
+        .program("unshare")
+        .unless(no_pid_namespace),
+];
+
+fn ignored_sigchld(strategy: &Strategy, family: Family) -> Outcome {
+    let mut command = Command::new("env");
+    command.arg("--ignore-signal=CHLD").arg(strategy.binary()).args(["--processes", "2"]);
+    replaces_and_ends(Pool::launch_by(strategy, family, command)?)
+}
+
+fn blocked_signals(strategy: &Strategy, family: Family) -> Outcome {
+    let mut command = Command::new("env");
+    command.args(["--block-signal", "--ignore-signal"]).arg(strategy.binary()).args(["--processes", "2"]);
+    replaces_and_ends(Pool::launch_by(strategy, family, command)?)?;
+
+    // A worker by itself, too.
+    let place = Place::new(family)?;
+    let mut command = Command::new("env");
+    command.args(["--block-signal", "--ignore-signal"]).arg(strategy.binary()).stdin(place.listen()?);
+    let mut process = Process::spawn(command)?;
+    check(&place.address())?;
+    process.signal(Signal::TERM)?;
+    wait_until("it has ended", || matches!(process.exited(), Ok(Some(status)) if status.success()))
+}
+
+fn closed_streams(strategy: &Strategy, family: Family) -> Outcome {
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$0\" \"$@\" >&- 2>&-"]).arg(strategy.binary()).args(["--processes", "2"]);
+    replaces_and_ends(Pool::launch_by(strategy, family, command)?)
+}
+
+fn full_pipe(strategy: &Strategy, family: Family) -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let pipe = folder.path().join("stderr");
+    ensure!(Command::new("mkfifo").arg(&pipe).status()?.success(), "mkfifo failed");
+    // For reading too, so that there is a reader, who reads nothing.
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let mut full = OpenOptions::new().read(true).write(true).custom_flags(nonblocking).open(&pipe)?;
+    while full.write(b"x").is_ok() {}
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec 2>\"$0\" \"$@\""]).arg(&pipe).arg(strategy.binary());
+    command.args(["--processes", "2"]);
+    replaces_and_ends(Pool::launch_by(strategy, family, command)?)
+}
+
+/// What is told of a supervisor, which has two workers: it replaces them, and it obeys.
+fn replaces_and_ends(mut pool: Pool) -> Outcome {
+    check(pool.address())?;
+    let before = pool.worker_pids();
+    for round in 0..3 {
+        wait_until("there are two workers", || pool.worker_pids().len() == 2)?;
+        let victim = *pool.worker_pids().first().ok_or("no worker")?;
+        kill(victim);
+        wait_until("it is replaced", || {
+            let workers = pool.worker_pids();
+            workers.len() == 2 && !workers.contains(&victim)
+        })
+        .map_err(|failed| format!("round {round}: {failed:?}; workers before: {before:?}"))?;
+    }
+    check(pool.address())?;
+    let before = pool.worker_pids();
+    pool.signal(Signal::HUP)?;
+    wait_until("all are replaced", || {
+        !before.iter().any(|pid| is_running(*pid)) && pool.worker_pids().len() == 2
+    })?;
+    check(pool.address())?;
+    pool.drain()?;
+    Ok(())
+}
+
+/// Where the kernel does not allow one.
+fn no_pid_namespace() -> Option<String> {
+    let output = Command::new("unshare").args(PID_NAMESPACE).arg("true").output().ok()?;
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    (!output.status.success()).then_some(said)
+}
+
+const PID_NAMESPACE: [&str; 5] = ["--user", "--map-root-user", "--pid", "--fork", "--kill-child"];
+
+fn process_1(strategy: &Strategy, family: Family) -> Outcome {
+    let mut command = Command::new("unshare");
+    command.args(PID_NAMESPACE).arg(strategy.binary()).args(["--processes", "2"]);
+    let mut pool = Pool::launch_by(strategy, family, command)?;
+    let [supervisor] = children_of(pool.pid())[..] else { return Err("no process 1".into()) };
+    check(pool.address())?;
+    wait_until("there are two workers", || children_of(supervisor).len() == 2)?;
+    let victim = *children_of(supervisor).first().ok_or("no worker")?;
+    kill(victim);
+    wait_until("it is replaced", || {
+        let workers = children_of(supervisor);
+        workers.len() == 2 && !workers.contains(&victim)
+    })?;
+    let mut client = Client::connect(pool.address())?;
+    client.send(&Request::get("/stream?chunks=2&ms=300").closing().encode())?;
+    client.record()?;
+    let supervisor = Pid::from_raw(supervisor.cast_signed()).ok_or("no process 1")?;
+    kill_process(supervisor, Signal::TERM)?;
+    let mut content = Vec::new();
+    while let Some(record) = client.record()? {
+        content.extend(record.content);
+    }
+    ensure!(content.windows(7).any(|part| part == b"chunk 1"), "the answer breaks off");
+    wait_until("it has ended", || pool.exited().is_some())?;
+    ensure!(pool.exited().is_some_and(|status| status.success()), "it said: {}", pool.stderr());
+    Ok(())
+}
