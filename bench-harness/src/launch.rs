@@ -116,15 +116,20 @@ impl Pool {
         env: &[(&str, &str)],
     ) -> Result<Self, LaunchError> {
         let mut command = Command::new(strategy.binary());
-        command.args(args).envs(env.iter().copied());
-        Self::launch_by(strategy, family, command)
+        command.envs(env.iter().copied());
+        Self::launch_by(command, strategy, family, args)
     }
 
-    /// The same, by a command that becomes the strategy's binary, whose arguments follow: `--listen` is added to them.
-    pub fn launch_by(strategy: &Strategy, family: Family, mut command: Command) -> Result<Self, LaunchError> {
+    /// The same, by a command that becomes the supervisor: a shell that sets a limit first, or another user's.
+    pub fn launch_by(
+        mut command: Command,
+        strategy: &Strategy,
+        family: Family,
+        args: &[&str],
+    ) -> Result<Self, LaunchError> {
         let not_started = |error| LaunchError::start(strategy.name(), error);
         let place = Place::new(family).map_err(not_started)?;
-        command.arg("--listen").arg(place.address().to_string()).stdin(Stdio::null());
+        command.arg("--listen").arg(place.address().to_string()).args(args).stdin(Stdio::null());
         let process = Process::spawn(command).map_err(not_started)?;
         Self::started(strategy.name(), vec![process], place, true)
     }

@@ -14,15 +14,19 @@ mod cgi_fcgi;
 mod closing;
 mod connections;
 mod deadlines;
+mod descriptors;
 mod draining;
 mod fairness;
+mod floods;
 mod gone;
 mod half_close;
 mod head;
+mod help;
 mod kernel;
 mod limits;
 mod many;
 mod multiplexing;
+mod no_threads;
 mod refused_starts;
 mod reloading;
 mod service_manager;
@@ -46,14 +50,18 @@ fn main() -> ExitCode {
         closing::TESTS,
         connections::TESTS,
         deadlines::TESTS,
+        descriptors::TESTS,
         draining::TESTS,
         fairness::TESTS,
+        floods::TESTS,
         gone::TESTS,
         half_close::TESTS,
         head::TESTS,
+        help::TESTS,
         limits::TESTS,
         many::TESTS,
         multiplexing::TESTS,
+        no_threads::TESTS,
         refused_starts::TESTS,
         reloading::TESTS,
         service_manager::TESTS,

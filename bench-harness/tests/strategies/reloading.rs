@@ -161,9 +161,7 @@ fn copy(from: &Path, to: &Path) -> Outcome {
 }
 
 fn launch(strategy: &Strategy, family: Family, program: &Path) -> Result<Pool, libtest_mimic::Failed> {
-    let mut command = Command::new(program);
-    command.args(["--processes", "2"]);
-    Ok(Pool::launch_by(strategy, family, command)?)
+    Ok(Pool::launch_by(Command::new(program), strategy, family, &["--processes", "2"])?)
 }
 
 /// The workers, if there are so many.

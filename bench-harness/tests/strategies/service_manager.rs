@@ -110,7 +110,8 @@ fn units(strategy: &Strategy, family: Family) -> Outcome {
     process.signal(Signal::HUP)?;
     manager.hears("RELOADING=1")?;
     manager.hears("READY=1")?;
-    check(&place.address())?;
+    // While the former workers drain, they close connections.
+    wait_until("it answers again", || check(&place.address()).is_ok())?;
     process.signal(Signal::TERM)?;
     manager.hears("STOPPING=1")?;
     ends_well(process)
@@ -140,10 +141,8 @@ fn unit(name: &str) -> PathBuf {
 fn ends_well(mut process: Process) -> Outcome {
     let status = process.wait(Duration::from_secs(10))?;
     ensure!(status.success(), "it ended with {status} and said: {}", process.stderr());
-    ensure!(
-        process.stderr().lines().all(|line| !line.contains("strategy-")),
-        "it says: {}",
-        process.stderr()
-    );
+    let said = process.stderr();
+    // What started it may have said something too.
+    ensure!(!said.lines().any(|line| line.starts_with("strategy-")), "it says: {said}");
     Ok(())
 }

@@ -27,14 +27,14 @@ pub(crate) const TESTS: &[Test] = &[
 
 fn ignored_sigchld(strategy: &Strategy, family: Family) -> Outcome {
     let mut command = Command::new("env");
-    command.arg("--ignore-signal=CHLD").arg(strategy.binary()).args(["--processes", "2"]);
-    replaces_and_ends(Pool::launch_by(strategy, family, command)?)
+    command.arg("--ignore-signal=CHLD").arg(strategy.binary());
+    replaces_and_ends(Pool::launch_by(command, strategy, family, &["--processes", "2"])?)
 }
 
 fn blocked_signals(strategy: &Strategy, family: Family) -> Outcome {
     let mut command = Command::new("env");
-    command.args(["--block-signal", "--ignore-signal"]).arg(strategy.binary()).args(["--processes", "2"]);
-    replaces_and_ends(Pool::launch_by(strategy, family, command)?)?;
+    command.args(["--block-signal", "--ignore-signal"]).arg(strategy.binary());
+    replaces_and_ends(Pool::launch_by(command, strategy, family, &["--processes", "2"])?)?;
 
     // A worker by itself, too.
     let place = Place::new(family)?;
@@ -48,8 +48,8 @@ fn blocked_signals(strategy: &Strategy, family: Family) -> Outcome {
 
 fn closed_streams(strategy: &Strategy, family: Family) -> Outcome {
     let mut command = Command::new("sh");
-    command.args(["-c", "exec \"$0\" \"$@\" >&- 2>&-"]).arg(strategy.binary()).args(["--processes", "2"]);
-    replaces_and_ends(Pool::launch_by(strategy, family, command)?)
+    command.args(["-c", "exec \"$0\" \"$@\" >&- 2>&-"]).arg(strategy.binary());
+    replaces_and_ends(Pool::launch_by(command, strategy, family, &["--processes", "2"])?)
 }
 
 fn full_pipe(strategy: &Strategy, family: Family) -> Outcome {
@@ -62,8 +62,7 @@ fn full_pipe(strategy: &Strategy, family: Family) -> Outcome {
     while full.write(b"x").is_ok() {}
     let mut command = Command::new("sh");
     command.args(["-c", "exec 2>\"$0\" \"$@\""]).arg(&pipe).arg(strategy.binary());
-    command.args(["--processes", "2"]);
-    replaces_and_ends(Pool::launch_by(strategy, family, command)?)
+    replaces_and_ends(Pool::launch_by(command, strategy, family, &["--processes", "2"])?)
 }
 
 /// What is told of a supervisor, which has two workers: it replaces them, and it obeys.
@@ -102,8 +101,8 @@ const PID_NAMESPACE: [&str; 5] = ["--user", "--map-root-user", "--pid", "--fork"
 
 fn process_1(strategy: &Strategy, family: Family) -> Outcome {
     let mut command = Command::new("unshare");
-    command.args(PID_NAMESPACE).arg(strategy.binary()).args(["--processes", "2"]);
-    let mut pool = Pool::launch_by(strategy, family, command)?;
+    command.args(PID_NAMESPACE).arg(strategy.binary());
+    let mut pool = Pool::launch_by(command, strategy, family, &["--processes", "2"])?;
     let [supervisor] = children_of(pool.pid())[..] else { return Err("no process 1".into()) };
     check(pool.address())?;
     wait_until("there are two workers", || children_of(supervisor).len() == 2)?;

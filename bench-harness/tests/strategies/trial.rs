@@ -1,11 +1,14 @@
 //! What a test of a strategy is, and which strategies it is for.
 
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bench_harness::client::Client;
+use bench_harness::process::Process;
 use bench_harness::{Family, Pool, Strategy};
 use libtest_mimic::{Completion, Failed, Trial};
+use rustix::process::getuid;
 
 use crate::support::{Outcome, programs};
 
@@ -31,6 +34,8 @@ pub(crate) enum Needs {
     Connections(usize),
     /// One process holds at least so many connections, and not each of them wakes all processes.
     FairAccept(usize),
+    /// Who runs the tests is root, and can be another user.
+    Root,
 }
 
 impl Test {
@@ -78,7 +83,7 @@ pub(crate) fn of(strategy: &Strategy, groups: &[&'static [Test]]) -> Vec<Trial> 
     for family in Family::ALL {
         for test in groups.iter().copied().flatten() {
             let is_for_it = match test.needs {
-                Needs::Nothing => true,
+                Needs::Nothing | Needs::Root => true,
                 Needs::Multiplexing => capacity.multiplexes,
                 Needs::NoMultiplexing => !capacity.multiplexes,
                 Needs::Connections(count) => capacity.connections >= count,
@@ -95,6 +100,9 @@ pub(crate) fn of(strategy: &Strategy, groups: &[&'static [Test]]) -> Vec<Trial> 
 fn trial(strategy: &Strategy, family: Family, test: &'static Test) -> Trial {
     let name = format!("{}::{family}::{}", strategy.name(), test.sentence);
     let strategy = strategy.clone();
+    if matches!(test.needs, Needs::Root) && !getuid().is_root() {
+        return Trial::ignorable_test(name, || Ok(Completion::ignored_with("not run by root")));
+    }
     Trial::ignorable_test(name, move || match test.program.and_then(programs::missing) {
         Some(missing) => missing,
         None => match (test.lacking)() {
@@ -131,6 +139,13 @@ pub(crate) fn capacity_of(pool: &Pool) -> Result<Capacity, Failed> {
         requests: number("FCGI_MAX_REQS")?,
         multiplexes: number("FCGI_MPXS_CONNS")? == 1,
     })
+}
+
+/// Whether these words are among those that its command line takes.
+pub(crate) fn takes(strategy: &Strategy, args: &[&str]) -> Result<bool, Failed> {
+    let mut command = Command::new(strategy.binary());
+    command.args(args).arg("--check").stdin(Stdio::null());
+    Ok(Process::spawn(command)?.wait(Duration::from_secs(10))?.success())
 }
 
 /// A pool that holds at least two connections at a time, with no more processes than that takes.

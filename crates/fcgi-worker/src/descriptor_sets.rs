@@ -6,8 +6,8 @@ use std::os::fd::{AsRawFd, RawFd};
 use rustix::event::{FdSetElement, FdSetIter, fd_set_bound, fd_set_insert};
 
 /// The descriptors below this number are those that select(2) can watch. The kernel may know more; the call's own type,
-/// `fd_set`, does not.
-pub const FD_SETSIZE: usize = 1024;
+/// `fd_set`, does not. A model on select(2) is not given any from there on ([`crate::ConnectionLimit::Selectable`]).
+pub(crate) const FD_SETSIZE: usize = 1024;
 
 /// Descriptors of one element.
 const BITS: usize = 8 * size_of::<FdSetElement>();
@@ -22,8 +22,8 @@ pub struct DescriptorSets {
 }
 
 impl DescriptorSets {
-    /// A descriptor's number. Err: it is beyond [`FD_SETSIZE`], so that the sets cannot hold it.
-    pub fn number(descriptor: &impl AsRawFd) -> io::Result<RawFd> {
+    /// A descriptor's number. Err: it is not below FD_SETSIZE, 1024, so that the sets cannot hold it.
+    fn number(descriptor: &impl AsRawFd) -> io::Result<RawFd> {
         let number = descriptor.as_raw_fd();
         match usize::try_from(number) {
             Ok(0..FD_SETSIZE) => Ok(number),
@@ -31,13 +31,13 @@ impl DescriptorSets {
         }
     }
 
-    /// Adds a descriptor to those that are readable, or to be. Err: it is beyond [`FD_SETSIZE`].
+    /// Adds a descriptor to those that are readable, or to be. Err: it is not below FD_SETSIZE, 1024.
     pub fn add_readable(&mut self, descriptor: &impl AsRawFd) -> io::Result<()> {
         fd_set_insert(&mut self.readable, Self::number(descriptor)?);
         Ok(())
     }
 
-    /// Adds a descriptor to those that are writable, or to be. Err: it is beyond [`FD_SETSIZE`].
+    /// Adds a descriptor to those that are writable, or to be. Err: it is not below FD_SETSIZE, 1024.
     pub fn add_writable(&mut self, descriptor: &impl AsRawFd) -> io::Result<()> {
         fd_set_insert(&mut self.writable, Self::number(descriptor)?);
         Ok(())

@@ -1,9 +1,9 @@
 //! What every worker process shares, whatever its concurrency model.
 //!
 //! ```text
-//!   command line ──► Options ──► Listener (fd 0, or bound by --listen)
+//!   command line ──► Options ──► Listener (fd 0, passed by systemd, or bound by --listen)
 //!                                   │
-//!                         supervisor: N processes by fork(2), replaced when they die
+//!                         supervisor: N processes by fork(2), replaced when they die, and on SIGHUP
 //!                                   │
 //!                        strategy::serve(listener, handler, &config)      which call waits, who is woken, who accepts,
 //!                                   │                                     who reads, who runs a step
@@ -25,6 +25,7 @@ mod alarm;
 pub mod blocking;
 mod closing;
 mod descriptor_sets;
+mod descriptors;
 pub mod drain;
 mod handler;
 mod listener;
@@ -36,6 +37,7 @@ mod session;
 mod shared;
 mod signals;
 mod supervisor;
+pub mod threads;
 mod timers;
 mod workload;
 
@@ -51,7 +53,7 @@ use signals::Signals;
 
 pub use accepting::{Accepted, Accepting, BACK_OFF};
 pub use alarm::Alarm;
-pub use descriptor_sets::{DescriptorSets, FD_SETSIZE};
+pub use descriptor_sets::DescriptorSets;
 pub use handler::{Exchange, Handler, Step};
 pub use listener::Listener;
 pub use session::Session;
@@ -71,8 +73,11 @@ pub enum ConnectionLimit {
     OnePerThread,
     /// As many as `--connections` allows.
     Many,
-    /// The same, but no more than the model itself can have.
-    AtMost(usize),
+    /// The same, as far as select(2) can watch their descriptors: 1,000, unless more are asked for and to be had. From its
+    /// start on, the process is given no other descriptors.
+    Selectable,
+    /// One for each of its child processes, of which there are so many at most.
+    OnePerChild(usize),
 }
 
 /// What a strategy can do: stated once, by the strategy, and announced from here by FCGI_GET_VALUES.
@@ -93,14 +98,26 @@ pub struct Config {
     pub limits: Limits,
     /// What the whole pool answers to FCGI_GET_VALUES.
     pub values: fcgi_proto::Values,
-    /// Connections that this process holds at most.
+    /// Connections that this process holds at most: it has descriptors for them.
     pub connections: usize,
-    /// Threads that serve requests.
+    /// Threads that serve requests. Where each has a connection, no more than there are connections.
     pub threads: usize,
     /// Bytes of unsent output at which a connection is not read and its requests not resumed.
     pub output_bytes: usize,
     /// How long a peer may keep a connection waiting.
     pub timeouts: Timeouts,
+}
+
+impl Config {
+    /// The same, for a process with one connection for each thread that has only so many of its threads.
+    #[must_use]
+    pub fn with_threads(&self, threads: usize) -> Self {
+        let mut config = *self;
+        // The other processes of the pool lack as many, for all that is known here.
+        config.values.connections = self.values.connections / self.threads * threads;
+        config.values.requests = self.values.requests / self.threads * threads;
+        Self { connections: threads, threads, ..config }
+    }
 }
 
 /// How long a connection waits for its peer, and a request for its end; `None` waits for ever.
@@ -140,11 +157,15 @@ pub fn run(
         Ok(options) => options,
         Err(answer) => return answer,
     };
+    let (config, cut) = match options.config(capacity) {
+        Ok(config) => config,
+        Err(error) => return ExitCode::from(status(Err(error))),
+    };
     if options.check {
         let checked = listener::unnamed().and_then(|listener| {
             drain::install(None)?;
             drain::request();
-            serve(listener, Workload { allow_crash: false }, &options.config(capacity))
+            serve(listener, Workload { allow_crash: false }, &config)
         });
         return ExitCode::from(status(checked));
     }
@@ -153,9 +174,10 @@ pub fn run(
         Ok(listener) => listener,
         Err(error) => return refuse(2, error),
     };
-    raise_descriptor_limit();
+    if let Some(cut) = cut {
+        log::say(cut);
+    }
     let handler = Workload { allow_crash: options.allow_crash };
-    let config = options.config(capacity);
     let work = |listener: Listener, alone: Option<Duration>, ready: &dyn Fn()| {
         let drained = drain::install(alone).and_then(|()| {
             thread::sleep(options.startup());
@@ -194,14 +216,4 @@ fn status(served: io::Result<()>) -> u8 {
             1
         }
     }
-}
-
-/// Descriptors are what holds a process's connections: take as many as the hard limit gives.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Where it fails, the soft limit stays; accept then meets EMFILE, which every strategy survives.
-    let _ = setrlimit(Resource::Nofile, limit);
 }

@@ -6,10 +6,12 @@
 use std::ffi::CStr;
 use std::fmt::Display;
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic;
 use std::process;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
@@ -24,6 +26,67 @@ const LONGEST: usize = 4_096;
 /// Writes `PROGRAM[PID]: EVENT` as one line, of at most 4,096 bytes.
 pub fn say(event: impl Display) {
     write_line(&line(event));
+}
+
+/// Events of one kind that may come in any number, as where a peer makes them: the first is said at once; of those that
+/// come within a second after a line, one line says how many they were, when it is over.
+#[derive(Debug, Default)]
+pub struct Flood {
+    /// When the next line may be said.
+    next: Option<Instant>,
+    /// Events that no line has told of.
+    untold: usize,
+    last: String,
+}
+
+impl Flood {
+    /// The least time between two lines.
+    const PAUSE: Duration = Duration::from_secs(1);
+
+    /// Says that this happened, or counts it.
+    pub fn say(&mut self, event: impl Display, now: Instant) {
+        if let Some(line) = self.event(event, now) {
+            say(line);
+        }
+    }
+
+    /// Says what was counted, if it is time to. To be called when [`Self::due`] says so, or once a second.
+    pub fn settle(&mut self, now: Instant) {
+        if let Some(line) = self.counted(now) {
+            say(line);
+        }
+    }
+
+    /// When to call [`Self::settle`]; `None` where nothing was counted.
+    pub fn due(&self) -> Option<Instant> {
+        self.next.filter(|_| self.untold > 0)
+    }
+
+    fn event(&mut self, event: impl Display, now: Instant) -> Option<String> {
+        self.untold += 1;
+        self.last = event.to_string();
+        self.counted(now)
+    }
+
+    fn counted(&mut self, now: Instant) -> Option<String> {
+        if self.untold == 0 || self.next.is_some_and(|next| now < next) {
+            return None;
+        }
+        self.next = now.checked_add(Self::PAUSE);
+        let last = mem::take(&mut self.last);
+        Some(match mem::take(&mut self.untold) {
+            1 => last,
+            count => format!("{count} more of a kind, the last of them: {last}"),
+        })
+    }
+}
+
+impl Drop for Flood {
+    /// What was counted is said, though it be early.
+    fn drop(&mut self) {
+        self.next = None;
+        self.settle(Instant::now());
+    }
 }
 
 /// Names the program in every line from now on, those about panics included.
@@ -114,5 +177,35 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         assert!(is_written(&file, b"first\n") && is_written(&file, b"second\n"));
         assert_eq!(file.metadata().unwrap().len(), 13);
+    }
+
+    #[test]
+    fn a_flood_is_a_line_a_second_and_the_numbers_add_up() {
+        let (mut flood, start) = (Flood::default(), Instant::now());
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        assert_eq!(flood.event("1 fell", at(0)).as_deref(), Some("1 fell"));
+        for number in 2..=1_500 {
+            assert_eq!(flood.event(format_args!("{number} fell"), at(999)), None);
+        }
+        assert_eq!(flood.due(), Some(at(1_000)));
+        assert_eq!(flood.counted(at(999)), None);
+        let more = "1499 more of a kind, the last of them: 1500 fell";
+        assert_eq!(flood.counted(at(1_000)).as_deref(), Some(more));
+        assert_eq!((flood.counted(at(5_000)), flood.due()), (None, None));
+    }
+
+    #[test]
+    fn a_single_one_that_was_put_off_is_said_as_it_is() {
+        let (mut flood, start) = (Flood::default(), Instant::now());
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        assert!(flood.event("first", at(0)).is_some());
+        assert!(flood.event("second", at(10)).is_none());
+        assert_eq!(flood.counted(at(1_100)).as_deref(), Some("second"));
+        assert!(flood.event("third", at(1_200)).is_none(), "a line a second, whatever came before");
+        assert_eq!(
+            flood.event("fourth", at(2_100)).as_deref(),
+            Some("2 more of a kind, the last of them: fourth")
+        );
+        assert_eq!(flood.event("fifth", at(9_000)).as_deref(), Some("fifth"), "it was quiet for long");
     }
 }

@@ -1,6 +1,7 @@
 //! The command line, the same for every worker.
 
 use std::ffi::OsString;
+use std::io;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::thread;
@@ -12,107 +13,129 @@ use fcgi_proto::Limits;
 
 use crate::listener::{self, Address, BACKLOG, ListenError, Listener, Owner, SocketOptions};
 use crate::reload::Predecessor;
-use crate::{Capacity, Config, ConnectionLimit, Timeouts, log};
+use crate::{Capacity, Config, ConnectionLimit, Timeouts, descriptors, log};
 
-/// A FastCGI responder.
-///
-/// Without --listen it serves the listening socket that systemd passes (LISTEN_FDS), or that on fd 0, as FastCGI spawners
-/// (lighttpd, spawn-fcgi) give it.
+/// A FastCGI responder, on an address of its own or on the socket that systemd or a spawner gives it.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 pub(crate) struct Options {
     /// Listen on unix:PATH, unix:@NAME (an abstract name) or tcp:HOST:PORT; with port 0 the one chosen is said on stderr
-    /// [default: the socket passed by systemd, or on fd 0]
-    #[arg(long, value_name = "ADDRESS")]
+    /// [default: the socket that systemd passes, or that on fd 0, as lighttpd and spawn-fcgi give it]
+    #[arg(long, help_heading = LISTENING, value_name = "ADDRESS")]
     listen: Option<Address>,
 
     /// Permissions of the socket file, in octal: who may connect
-    #[arg(long, value_name = "MODE", default_value = "660", value_parser = octal)]
+    #[arg(long, help_heading = LISTENING, value_name = "MODE", default_value = "660", value_parser = octal)]
     socket_mode: u32,
 
     /// Whose the socket file is: USER, USER:GROUP or :GROUP, names or numbers [default: who runs this]
-    #[arg(long, value_name = "USER:GROUP")]
+    #[arg(long, help_heading = LISTENING, value_name = "USER:GROUP")]
     socket_owner: Option<Owner>,
 
     /// Connections that may wait to be accepted; the kernel lowers it to net.core.somaxconn [default: 1024]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, help_heading = LISTENING, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     backlog: Option<u16>,
 
     /// Worker processes on the one listener, replaced when they die [default: the cores; 1 on fd 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, help_heading = PROCESSES, value_name = "N", value_parser = up_to(MOST_PROCESSES))]
     processes: Option<NonZeroUsize>,
 
-    /// Threads of one process that serve requests, where the model has threads
-    #[arg(long, value_name = "T")]
+    /// Threads of one process that serve requests
+    #[arg(long, help_heading = PROCESSES, value_name = "T", value_parser = up_to(MOST_THREADS))]
     threads: Option<NonZeroUsize>,
 
-    /// Connections that one process holds at a time, where the model holds many
-    #[arg(long, value_name = "N", default_value_t = NonZeroUsize::new(16_384).unwrap())]
-    connections: NonZeroUsize,
+    /// Connections that one process holds at a time, where the model holds many [default: 16384, or what the model has]
+    #[arg(long, help_heading = PROCESSES, value_name = "N", value_parser = up_to(MOST_CONNECTIONS))]
+    connections: Option<NonZeroUsize>,
 
     /// Requests in flight on one connection; beyond: 503
-    #[arg(long, value_name = "N", default_value_t = NonZeroUsize::new(Limits::default().requests).unwrap())]
+    #[arg(long, help_heading = PEER, value_name = "N", default_value_t = NonZeroUsize::new(Limits::default().requests).unwrap(), value_parser = up_to(MOST_REQUESTS))]
     requests: NonZeroUsize,
 
     /// Bytes of one request's parameters; beyond: 431
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().params_bytes, value_parser = bytes)]
+    #[arg(long, help_heading = PEER, value_name = "BYTES", default_value_t = Limits::default().params_bytes, value_parser = bytes)]
     max_params: usize,
 
     /// Bytes of one request's body; beyond: 413
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body_bytes, value_parser = bytes)]
+    #[arg(long, help_heading = PEER, value_name = "BYTES", default_value_t = Limits::default().body_bytes, value_parser = bytes)]
     max_body: usize,
 
     /// Bytes that all requests of one connection hold; beyond: 503
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().connection_bytes, value_parser = bytes)]
+    #[arg(long, help_heading = PEER, value_name = "BYTES", default_value_t = Limits::default().connection_bytes, value_parser = bytes)]
     max_held: usize,
 
     /// Bytes of unsent output at which a connection waits for its peer to read
-    #[arg(long, value_name = "BYTES", default_value_t = 256 << 10, value_parser = bytes)]
+    #[arg(long, help_heading = PEER, value_name = "BYTES", default_value_t = 256 << 10, value_parser = bytes)]
     max_output: usize,
 
     /// Close a kept connection on which nothing has come for this long, as in 30s [default: never]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, help_heading = TIMEOUTS, value_name = "TIME", value_parser = duration)]
     idle_timeout: Option<Duration>,
 
     /// Stop reading a connection whose request has begun to come but not come whole for this long [default: never]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, help_heading = TIMEOUTS, value_name = "TIME", value_parser = duration)]
     receive_timeout: Option<Duration>,
 
     /// End a request that has been waiting to go on, and a connection that takes no output, for this long [default: never]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, help_heading = TIMEOUTS, value_name = "TIME", value_parser = duration)]
     request_timeout: Option<Duration>,
 
-    /// Milliseconds that each process takes to start, like an application that loads itself first
-    #[arg(long, value_name = "MS", default_value_t = 0)]
-    startup_ms: u64,
-
     /// Milliseconds that a drain may take before the workers left are killed; at least 1000, which idle ones may need
-    #[arg(long, value_name = "MS", default_value_t = 10_000)]
+    #[arg(long, help_heading = STOPPING, value_name = "MS", default_value_t = 10_000)]
     grace_ms: u64,
 
+    /// Milliseconds that each process takes to start, like an application that loads itself first
+    #[arg(long, help_heading = TESTING, value_name = "MS", default_value_t = 0)]
+    startup_ms: u64,
+
     /// Say whether this machine has what the worker needs, and exit: 0 if it has, 3 and a line that says what it lacks
-    #[arg(long)]
+    #[arg(long, help_heading = TESTING)]
     pub(crate) check: bool,
 
     /// Let a request for /crash abort the process it reaches
-    #[arg(long)]
+    #[arg(long, help_heading = TESTING)]
     pub(crate) allow_crash: bool,
 }
 
 /// A worker that has nothing to do needs a moment to end too: half a second, where a peer is slow to close.
 const LEAST_GRACE: Duration = Duration::from_secs(1);
 
+/// The groups of --help.
+const LISTENING: &str = "Listening";
+const PROCESSES: &str = "Processes and threads";
+const PEER: &str = "Limits of a peer";
+const TIMEOUTS: &str = "Timeouts";
+const STOPPING: &str = "Stopping";
+const TESTING: &str = "Testing";
+
+/// Processes of a pool, and threads of one: beyond what any machine gains by, and few enough to leave others theirs of the
+/// 32,768 ids that a machine may have by default (kernel.pid_max).
+const MOST_PROCESSES: usize = 4_096;
+const MOST_THREADS: usize = 10_000;
+/// What the kernel allows one process by default (fs.nr_open).
+const MOST_CONNECTIONS: usize = 1 << 20;
+/// A request's id has 16 bits, and 0 is none (spec 3.3).
+const MOST_REQUESTS: usize = 65_535;
+
+/// Connections of one process, unless the command line says otherwise.
+const USUAL_CONNECTIONS: usize = 16_384;
+/// The same, where select(2) has to watch their descriptors: the rest is the process's own.
+const USUAL_SELECTABLE: usize = 1_000;
+
 const EXAMPLES: &str = "\
 Examples:
   NAME --listen unix:/run/app.sock --processes 4
-  NAME --listen unix:/run/app.sock --socket-owner www-data:www-data --socket-mode 600
-  NAME --listen tcp:127.0.0.1:9000
+  NAME --listen unix:/run/app.sock --socket-mode 666
+  NAME --listen tcp:127.0.0.1:9000 --idle-timeout 60s
   systemd-socket-activate --listen /run/app.sock NAME
   spawn-fcgi -n -s /run/app.sock -- NAME
 
-Signals: SIGTERM, SIGINT and SIGQUIT finish the requests in flight, then exit with 0; a second one does not wait. SIGHUP
-replaces the workers one by one by those of the program as it is on disk then; nobody is refused meanwhile.
-Paths served: /hello /cpu?us=N /wait?ms=N /echo /bytes?n=N /stream?chunks=N&ms=M /params /status?code=N /exit?status=N";
+SIGTERM, SIGINT and SIGQUIT finish the requests in flight, then exit with 0.
+A second one does not wait. SIGHUP replaces the workers one by one by those of
+the program as it is on disk then, and no request is lost.
+
+Paths served: /hello /cpu?us=N /wait?ms=N /echo /bytes?n=N
+/stream?chunks=N&ms=M /params /status?code=N /exit?status=N";
 
 /// Reads the command line. `Err` is the exit code where there is nothing to serve: after --help, or after one line
 /// about a word that is off.
@@ -136,6 +159,9 @@ fn parse_from(
     words: impl IntoIterator<Item = OsString>,
 ) -> Result<Options, clap::Error> {
     let mut command = Options::command().name(name).after_help(EXAMPLES.replace("NAME", name));
+    if capacity.threads.is_none() {
+        command = command.mut_arg("threads", |threads| threads.hide(true));
+    }
     let options = Options::from_arg_matches(&command.try_get_matches_from_mut(words)?)?;
     if options.threads.is_some() && capacity.threads.is_none() {
         return Err(command.error(ErrorKind::UnknownArgument, format!("{name} has no threads to set")));
@@ -191,20 +217,40 @@ impl Options {
         LEAST_GRACE.max(Duration::from_millis(self.grace_ms))
     }
 
-    pub(crate) fn config(&self, capacity: Capacity) -> Config {
-        let threads = self.threads.map(NonZeroUsize::get).or(capacity.threads).unwrap_or(1);
-        let connections = match capacity.connections {
+    /// What `serve` is told, and one line for an operator where a process holds fewer connections than were asked for. `Err`:
+    /// it cannot hold even one here.
+    pub(crate) fn config(&self, capacity: Capacity) -> io::Result<(Config, Option<String>)> {
+        let (connections, cut) = descriptors::hold(capacity.connections, self.asked_connections(capacity))?;
+        Ok((self.config_for(capacity, connections), cut))
+    }
+
+    /// Connections that a process is to hold, as far as the model and the command line go.
+    fn asked_connections(&self, capacity: Capacity) -> usize {
+        let asked = self.connections.map(NonZeroUsize::get);
+        match capacity.connections {
             ConnectionLimit::One => 1,
-            ConnectionLimit::OnePerThread => threads,
-            ConnectionLimit::Many => self.connections.get(),
-            ConnectionLimit::AtMost(most) => self.connections.get().min(most),
+            ConnectionLimit::OnePerThread => self.asked_threads(capacity),
+            ConnectionLimit::Many => asked.unwrap_or(USUAL_CONNECTIONS),
+            ConnectionLimit::Selectable => asked.unwrap_or(USUAL_SELECTABLE),
+            ConnectionLimit::OnePerChild(most) => asked.unwrap_or(most).min(most),
+        }
+    }
+
+    fn asked_threads(&self, capacity: Capacity) -> usize {
+        self.threads.map(NonZeroUsize::get).or(capacity.threads).unwrap_or(1)
+    }
+
+    fn config_for(&self, capacity: Capacity, connections: usize) -> Config {
+        let threads = match capacity.connections {
+            ConnectionLimit::OnePerThread => connections,
+            _ => self.asked_threads(capacity),
         };
         let requests_per_connection = if capacity.multiplexes { self.requests.get() } else { 1 };
         // A multiplexing model with threads has one for each request.
-        let requests = match (capacity.multiplexes, capacity.threads) {
-            (true, Some(_)) => threads,
-            _ => connections.saturating_mul(requests_per_connection),
-        };
+        let mut requests = connections.saturating_mul(requests_per_connection);
+        if capacity.multiplexes && capacity.threads.is_some() {
+            requests = requests.min(threads);
+        }
         let processes = self.process_count();
         Config {
             limits: Limits {
@@ -227,6 +273,14 @@ impl Options {
                 request: self.request_timeout,
             },
         }
+    }
+}
+
+/// A number that is not absurd.
+fn up_to(most: usize) -> impl Fn(&str) -> Result<NonZeroUsize, String> + Clone {
+    move |text| {
+        let number = text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= most);
+        number.ok_or_else(|| format!("a number from 1 to {most} is needed"))
     }
 }
 
@@ -268,9 +322,20 @@ mod tests {
         Capacity { connections: ConnectionLimit::OnePerThread, threads: Some(8), multiplexes: false };
     const LOOP: Capacity = Capacity { connections: ConnectionLimit::Many, threads: None, multiplexes: true };
 
-    fn config(capacity: Capacity, words: &str) -> Config {
+    const FORKING: Capacity =
+        Capacity { connections: ConnectionLimit::OnePerChild(256), threads: None, multiplexes: false };
+    const THREAD_PER_REQUEST: Capacity =
+        Capacity { connections: ConnectionLimit::Selectable, threads: Some(128), multiplexes: true };
+
+    fn options(capacity: Capacity, words: &str) -> Options {
         let words = std::iter::once("worker").chain(words.split_whitespace()).map(OsString::from);
-        parse_from("worker", capacity, words).unwrap().config(capacity)
+        parse_from("worker", capacity, words).unwrap()
+    }
+
+    /// Where there are descriptors for all that is asked for.
+    fn config(capacity: Capacity, words: &str) -> Config {
+        let options = options(capacity, words);
+        options.config_for(capacity, options.asked_connections(capacity))
     }
 
     #[test]
@@ -284,6 +349,58 @@ mod tests {
     fn a_multiplexing_model_announces_connections_times_requests() {
         let config = config(LOOP, "--listen unix:/x --processes 2 --connections 10 --requests 7");
         assert_eq!(config.values, fcgi_proto::Values { connections: 20, requests: 140, multiplexes: true });
+    }
+
+    #[test]
+    fn what_a_model_holds_is_asked_for_unless_the_command_line_says_less() {
+        let asked = |capacity, words| options(capacity, words).asked_connections(capacity);
+        assert_eq!(asked(LOOP, ""), 16_384);
+        assert_eq!(
+            (asked(THREAD_PER_REQUEST, ""), asked(THREAD_PER_REQUEST, "--connections 1010")),
+            (1_000, 1_010)
+        );
+        assert_eq!((asked(FORKING, ""), asked(FORKING, "--connections 9")), (256, 9));
+        assert_eq!(asked(FORKING, "--connections 1000"), 256);
+        assert_eq!((asked(THREADED, ""), asked(THREADED, "--threads 5")), (8, 5));
+    }
+
+    #[test]
+    fn what_is_not_held_is_not_announced() {
+        let held = |capacity, connections| {
+            options(capacity, "--processes 2 --requests 100").config_for(capacity, connections)
+        };
+        let config = held(THREADED, 5);
+        assert_eq!(
+            (config.threads, config.connections),
+            (5, 5),
+            "no thread waits for a connection that cannot come"
+        );
+        assert_eq!(config.values, fcgi_proto::Values { connections: 10, requests: 10, multiplexes: false });
+        assert_eq!(config.with_threads(3).values.connections, 6);
+        let config = held(THREAD_PER_REQUEST, 42);
+        assert_eq!(config.values, fcgi_proto::Values { connections: 84, requests: 256, multiplexes: true });
+        assert_eq!(
+            held(THREAD_PER_REQUEST, 1).values.requests,
+            200,
+            "one connection has no more requests than that"
+        );
+        assert_eq!(held(LOOP, 42).values.requests, 2 * 42 * 100);
+    }
+
+    #[test]
+    fn absurd_numbers_are_refused_with_the_range() {
+        for (words, range) in [
+            ("--processes 100000", "1 to 4096"),
+            ("--threads 10001", "1 to 10000"),
+            ("--connections 1048577", "1 to 1048576"),
+            ("--requests 65536", "1 to 65535"),
+            ("--processes 99999999999999999999", "1 to 4096"),
+        ] {
+            let words = std::iter::once("worker").chain(words.split(' ')).map(OsString::from);
+            let error = parse_from("worker", THREADED, words).unwrap_err().to_string();
+            assert!(error.contains(range), "{error}");
+        }
+        options(THREADED, "--processes 4096 --threads 10000 --connections 1048576 --requests 65535");
     }
 
     #[test]

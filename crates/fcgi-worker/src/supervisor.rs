@@ -19,9 +19,11 @@ use rustix::process::{
 use crate::closing::Closing;
 use crate::drain::{SECOND_SIGNAL, check};
 use crate::listener::Listener;
+use crate::log::Flood;
 use crate::notify::{self, notify};
 use crate::reload::Reload;
 use crate::signals::{self, Signals, Watch};
+use crate::threads::Lack;
 use crate::{UNSUPPORTED, log};
 
 /// A worker that lives this long has started well: its replacement starts at once.
@@ -76,6 +78,7 @@ struct Supervisor {
     fork_at: Instant,
     fork_pause: Duration,
     grace: Duration,
+    deaths: Flood,
     reload: Reload,
     /// Whether the service manager was told that all are ready.
     is_announced: bool,
@@ -124,6 +127,7 @@ impl Supervisor {
             fork_at: now,
             fork_pause: FIRST_PAUSE,
             grace,
+            deaths: Flood::default(),
             reload: Reload::new()?,
             is_announced: false,
             is_supported: true,
@@ -135,7 +139,8 @@ impl Supervisor {
         if self.start_workers() {
             return Ok(Next::Work);
         }
-        self.wait(self.next_start().into_iter().chain(self.next_kill()).min())?;
+        let due = [self.next_start(), self.next_kill(), self.deaths.due()];
+        self.wait(due.into_iter().flatten().min())?;
         while let Some(pid) = self.ready_worker() {
             self.note_ready(pid);
         }
@@ -151,6 +156,7 @@ impl Supervisor {
             }
         }
         self.kill_late();
+        self.deaths.settle(Instant::now());
         Ok(if self.is_supported { Next::Turn } else { Next::Stop })
     }
 
@@ -184,7 +190,8 @@ impl Supervisor {
                 Err(error) => {
                     let pause = self.fork_pause;
                     log::say(format_args!(
-                        "no worker can be started, the next try is in {pause:?}: {error} (ulimit -u, TasksMax=)"
+                        "no worker can be started, the next try is in {pause:?}: {}",
+                        Lack(&error)
                     ));
                     self.fork_at = now + pause;
                     self.fork_pause = LONGEST_PAUSE.min(pause * 2);
@@ -279,7 +286,7 @@ impl Supervisor {
             let of_pid = |place: &&mut Place| place.worker.as_ref().is_some_and(|worker| worker.pid == pid);
             if let Some(place) = self.places.iter_mut().find(of_pid) {
                 self.is_supported &= end != End::Exited(UNSUPPORTED.into());
-                place.vacate(&end);
+                place.vacate(&end, &mut self.deaths);
             }
         }
         Ok(())
@@ -341,21 +348,22 @@ impl Place {
     }
 
     /// Notes its worker's death and when the next one may start.
-    fn vacate(&mut self, end: &End) {
+    fn vacate(&mut self, end: &End, deaths: &mut Flood) {
         let Some(worker) = self.worker.take() else { return };
         // It has said itself what is the matter.
         if *end == End::Exited(UNSUPPORTED.into()) {
             return;
         }
-        let pid = worker.pid;
+        let (pid, now) = (worker.pid, Instant::now());
         if worker.started.elapsed() >= WELL_STARTED {
             self.pause = FIRST_PAUSE;
-            self.due = Instant::now();
-            log::say(format_args!("worker {pid} {end}; replaced"));
+            self.due = now;
+            deaths.say(format_args!("worker {pid} {end}; replaced"), now);
         } else {
-            self.due = Instant::now() + self.pause;
-            log::say(format_args!("worker {pid} {end} soon after its start; replaced in {:?}", self.pause));
-            self.pause = LONGEST_PAUSE.min(self.pause * 2);
+            self.due = now + self.pause;
+            let pause = self.pause;
+            deaths.say(format_args!("worker {pid} {end} soon after its start; replaced in {pause:?}"), now);
+            self.pause = LONGEST_PAUSE.min(pause * 2);
         }
     }
 }

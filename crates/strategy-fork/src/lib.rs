@@ -15,7 +15,8 @@ use std::thread;
 use std::time::Instant;
 
 use fcgi_worker::{
-    Accepted, BACK_OFF, Capacity, Config, ConnectionLimit, Handler, Listener, Shared, blocking, drain, log,
+    Accepted, BACK_OFF, Capacity, Config, ConnectionLimit, Handler, Listener, Shared, blocking, drain,
+    log::Flood, threads::Lack,
 };
 use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{
@@ -25,7 +26,7 @@ use socket2::Socket;
 
 /// One connection per child, one request at a time; an abort is read when the request has ended.
 pub const CAPACITY: Capacity =
-    Capacity { connections: ConnectionLimit::AtMost(256), threads: None, multiplexes: false };
+    Capacity { connections: ConnectionLimit::OnePerChild(256), threads: None, multiplexes: false };
 
 /// Forks a child for each connection until the drain, then waits for the children to end.
 pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
@@ -34,6 +35,8 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
     let mut children = Children {
         pids: Vec::new(),
         most: config.connections,
+        killed: Flood::default(),
+        waiting: Flood::default(),
         tell_at: Instant::now(),
         pauses: drain::Pauses::default(),
     };
@@ -75,15 +78,20 @@ fn accept(listener: &Listener, children: &mut Children) -> io::Result<Option<Soc
 /// waits for one.
 fn fork(children: &mut Children) -> Option<Pid> {
     let parent = getpid();
+    let mut waits = false;
     let pid = loop {
         // SAFETY: this process has one thread, so the child finds every lock free and all memory consistent.
-        match unsafe { libc::fork() } {
-            -1 => {
-                thread::sleep(BACK_OFF);
-                children.reap();
-            }
-            pid => break pid,
+        let pid = unsafe { libc::fork() };
+        if pid >= 0 {
+            break pid;
         }
+        if !mem::replace(&mut waits, true) {
+            let error = io::Error::last_os_error();
+            let event = format_args!("a connection waits for a process: {}", Lack(&error));
+            children.waiting.say(event, Instant::now());
+        }
+        thread::sleep(BACK_OFF);
+        children.reap();
     };
     if pid > 0 {
         return Pid::from_raw(pid);
@@ -102,6 +110,9 @@ struct Children {
     pids: Vec<Pid>,
     /// How many there may be.
     most: usize,
+    /// What is said of those that crashed, and of connections for which there was none.
+    killed: Flood,
+    waiting: Flood,
     /// When to tell them of the drain again, and how long to pause then.
     tell_at: Instant,
     pauses: drain::Pauses,
@@ -120,6 +131,8 @@ impl Children {
             }
         }
         while self.reap_one(WaitOptions::NOHANG) {}
+        self.killed.settle(now);
+        self.waiting.settle(now);
     }
 
     /// Waits until one has ended, or a signal comes: while draining, one comes every few milliseconds.
@@ -134,14 +147,16 @@ impl Children {
         let Ok(Some((pid, status))) = waitpid(None, options) else { return false };
         self.pids.retain(|child| *child != pid);
         if let Some(signal) = status.terminating_signal() {
-            log::say(format_args!("a connection's process {pid} was killed by signal {signal}"));
+            let event = format_args!("a connection's process {pid} was killed by signal {signal}");
+            self.killed.say(event, Instant::now());
         }
         true
     }
 }
 
 /// Makes the end of a child interrupt accept(2), so that no zombie is left while nobody connects. A child that ends
-/// between the look for it and the call interrupts nothing: for this one there is an alarm every second.
+/// between the look for it and the call interrupts nothing: for this one there is an alarm every second, and for what is
+/// still to be said.
 fn let_children_interrupt() -> io::Result<()> {
     extern "C" fn interrupt(_: libc::c_int) {}
 

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::thread;
 
-use fcgi_worker::{Accepted, BACK_OFF, Capacity, Config, ConnectionLimit, Handler, Listener, drain};
+use fcgi_worker::{Accepted, BACK_OFF, Capacity, Config, ConnectionLimit, Handler, Listener, drain, threads};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketFlags, accept_with, recv};
 use socket2::Socket;
@@ -25,13 +25,10 @@ pub const CAPACITY: Capacity =
 pub fn serve(listener: Listener, _: impl Handler, config: &Config) -> io::Result<()> {
     listener.socket().set_nonblocking(false)?;
     let listener = Arc::new(listener);
-    let mut threads = Vec::with_capacity(config.threads);
-    for number in 0..config.threads {
+    drain::join(threads::start("serve", config.threads, || {
         let listener = Arc::clone(&listener);
-        let builder = thread::Builder::new().name(format!("serve-{number}"));
-        threads.push(builder.spawn(move || serve_connections(&listener))?);
-    }
-    drain::join(threads)
+        move || serve_connections(&listener)
+    })?)
 }
 
 /// One thread.

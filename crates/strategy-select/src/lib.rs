@@ -4,7 +4,7 @@
 //! - **Who reads:** the loop, whichever connection is readable, into one buffer that all share.
 //! - **Where a request waits:** in its session; the call that waits ends when the first is due.
 //! - **What bounds it:** `--connections`, the requests in flight and the unsent output of each. And FD_SETSIZE: select(2)
-//!   watches no descriptor from 1024 on.
+//!   watches no descriptor from 1024 on, so the process opens none.
 //! - **What one process holds:** about 1,000 connections, many requests on each.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,17 +16,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fcgi_worker::{
-    Accepting, Capacity, Config, ConnectionLimit, DescriptorSets, FD_SETSIZE, Handler, Listener, READ_BYTES,
-    Session, Shared, Timers, drain,
+    Accepting, Capacity, Config, ConnectionLimit, DescriptorSets, Handler, Listener, READ_BYTES, Session,
+    Shared, Timers, drain,
 };
 use rustix::event::{Timespec, select};
 use rustix::net::{SocketFlags, accept_with};
 use socket2::Socket;
 
-/// Many connections, many requests on each; an abort is read while its request waits. 24 descriptors are for what the
-/// process itself may have open.
+/// Many connections, many requests on each; an abort is read while its request waits.
 pub const CAPACITY: Capacity =
-    Capacity { connections: ConnectionLimit::AtMost(FD_SETSIZE - 24), threads: None, multiplexes: true };
+    Capacity { connections: ConnectionLimit::Selectable, threads: None, multiplexes: true };
 
 /// Reads of one turn, as long as they complete no request: a large body comes in many.
 const READS: usize = 8;
@@ -132,10 +131,6 @@ impl<H: Handler> Worker<H> {
         let Some(listener) = self.accepting.listener(self.now) else { return Ok(()) };
         let accepted = accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
         let Some(socket) = self.accepting.accepted(accepted, self.now)? else { return Ok(()) };
-        if let Err(error) = DescriptorSets::number(&socket) {
-            self.accepting.refuse(socket, &error);
-            return Ok(());
-        }
         let key = socket.as_raw_fd() as usize;
         let session = Session::new(&self.shared, self.now);
         // Both are worth a try: often it saves a call that waits.

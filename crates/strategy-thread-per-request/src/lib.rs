@@ -4,8 +4,8 @@
 //! - **Who reads:** the main thread, whichever connection is readable, into one buffer that all share.
 //! - **Where a request waits:** in its own thread, on its connection's condition; for a thread, in its session.
 //! - **What bounds it:** `--threads` requests at a time, and a quarter of those for one connection; who waits for a thread
-//!   gets it in turn. The requests in flight and the unsent output of each connection, and one step's output in each
-//!   thread. And FD_SETSIZE: select(2) watches no descriptor from 1024 on.
+//!   gets it in turn. Where no thread can be had, a request is refused (503). The requests in flight and the unsent output of
+//!   each connection, and one step's output in each thread. And FD_SETSIZE: select(2) watches no descriptor from 1024 on, so the process opens none.
 //! - **What one process holds:** about 1,000 connections, many requests on each.
 //!
 //! Locks are taken in one order: a connection's state, then what all of them share. Neither is held while a
@@ -23,18 +23,17 @@ use std::time::{Duration, Instant};
 
 use fcgi_proto::RequestId;
 use fcgi_worker::{
-    Accepting, Capacity, Config, ConnectionLimit, DescriptorSets, Exchange, FD_SETSIZE, Handler, Listener,
-    READ_BYTES, Session, Shared, Step, drain,
+    Accepting, Capacity, Config, ConnectionLimit, DescriptorSets, Exchange, Handler, Listener, READ_BYTES,
+    Session, Shared, Step, drain,
 };
 use rustix::event::{EventfdFlags, Timespec, eventfd, select};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send};
 use socket2::Socket;
 
-/// Many connections, many requests on each; an abort is read while its request waits. 24 descriptors are for what the
-/// process itself may have open.
+/// Many connections, many requests on each; an abort is read while its request waits.
 pub const CAPACITY: Capacity =
-    Capacity { connections: ConnectionLimit::AtMost(FD_SETSIZE - 24), threads: Some(128), multiplexes: true };
+    Capacity { connections: ConnectionLimit::Selectable, threads: Some(128), multiplexes: true };
 
 /// Serves until the drain.
 pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
@@ -160,10 +159,7 @@ impl<H: Handler> Worker<H> {
         }
         let accepted = accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
         let Some(socket) = self.accepting.accepted(accepted, now)? else { return Ok(()) };
-        if let Err(error) = ready.add_readable(&socket) {
-            self.accepting.refuse(socket, &error);
-            return Ok(());
-        }
+        ready.add_readable(&socket)?;
         let session = Session::new(&lock(&self.threads.shared), now);
         let state = State { session, awaits_writable: false, threads: 0, starting: VecDeque::new() };
         let client = Client { socket: socket.into(), state: Mutex::new(state), changed: Condvar::new() };

@@ -3,16 +3,17 @@
 //! - **Who accepts:** one thread, blocking in accept(2); it hands connections over through the channel.
 //! - **Who reads:** the pool's thread that took the connection, blocking in recv(2), until the connection is closed.
 //! - **Where a request waits:** in its thread, which does nothing else meanwhile.
-//! - **What bounds it:** T connections; then no more are accepted, and another process may.
+//! - **What bounds it:** T connections, or as many as threads can be had for; then no more are accepted, and another process may.
 //! - **What one process holds:** one connection per thread.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use fcgi_worker::{
     Accepted, BACK_OFF, Capacity, Config, ConnectionLimit, Handler, Listener, Shared, blocking, drain,
+    threads::{self, Lack},
 };
 use rustix::net::{SocketFlags, accept_with};
 use socket2::Socket;
@@ -26,16 +27,20 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
     listener.socket().set_nonblocking(false)?;
     let (connections, taken) = bounded(config.threads);
     let (free, free_threads) = bounded(config.threads);
-    let handler = Arc::new(handler);
-    let mut threads = Vec::with_capacity(config.threads + 1);
-    for number in 0..config.threads {
-        let (taken, free) = (taken.clone(), free.clone());
-        let mut shared = Shared::new(Arc::clone(&handler), config);
-        let builder = thread::Builder::new().name(format!("serve-{number}"));
-        threads.push(builder.spawn(move || serve_connections(&taken, &free, &mut shared))?);
-    }
     let builder = thread::Builder::new().name("accept".to_owned());
-    threads.push(builder.spawn(move || accept_connections(&listener, &free_threads, &connections))?);
+    let accepting = builder.spawn(move || accept_connections(&listener, &free_threads, &connections));
+    let accepting =
+        accepting.map_err(|error| io::Error::other(format!("no thread that accepts: {}", Lack(&error))))?;
+
+    // What they announce is known when they are there.
+    let (handler, config_of_those) = (Arc::new(handler), Arc::new(OnceLock::new()));
+    let mut threads = threads::start("serve", config.threads, || {
+        let (taken, free) = (taken.clone(), free.clone());
+        let (handler, config) = (Arc::clone(&handler), Arc::clone(&config_of_those));
+        move || serve_connections(&taken, &free, &mut Shared::new(handler, config.wait()))
+    })?;
+    config_of_those.get_or_init(|| config.with_threads(threads.len()));
+    threads.push(accepting);
     drain::join(threads)
 }
 
