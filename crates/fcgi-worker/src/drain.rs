@@ -130,7 +130,10 @@ pub(crate) fn install(alone: Option<Duration>) -> io::Result<()> {
     event.sigev_signo = interruption();
     let mut timer: libc::timer_t = ptr::null_mut();
     // SAFETY: both pointers are to live values of the right type; the kernel keeps neither.
-    check(unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &mut event, &mut timer) })?;
+    check(unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &mut event, &mut timer) }).map_err(|error| {
+        // It takes one of the signals that a user may have pending.
+        io::Error::other(format!("no timer for the drain: {error} (ulimit -i, LimitSIGPENDING=)"))
+    })?;
     REPEAT.store(timer, Ordering::Relaxed);
 
     handle(libc::SIGTERM, on_request)?;

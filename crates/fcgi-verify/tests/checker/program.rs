@@ -15,8 +15,11 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// In the environment of a run, and so in that of all processes that descend from it.
 const MARK: &str = "FCGI_VERIFY_TEST_MARK";
 
+/// Signals are as by default: where the tests run in the background, a shell has SIGINT ignored for them and their children.
 pub(crate) fn program() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_fcgi-verify"))
+    let mut command = Command::new("env");
+    command.arg("--default-signal").arg(env!("CARGO_BIN_EXE_fcgi-verify"));
+    command
 }
 
 pub(crate) fn run(arguments: &[&str]) -> Output {
