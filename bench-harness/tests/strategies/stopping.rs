@@ -4,7 +4,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bench_harness::client::{Client, Request};
-use bench_harness::process::is_running;
 use bench_harness::{Family, Pool, Strategy};
 use fcgi_load::Address;
 use rustix::process::Signal;
@@ -156,14 +155,18 @@ fn other_signals(strategy: &Strategy, family: Family) -> Outcome {
 fn newcomers(strategy: &Strategy, family: Family) -> Outcome {
     let mut pool = Pool::launch(strategy, family, &["--processes", "2"])?;
     let mut client = Client::connect(pool.address())?;
-    client.send(&Request::get("/stream?chunks=2&ms=1500").closing().encode())?;
+    client.send(&Request::get("/stream?chunks=2&ms=2000").closing().encode())?;
     client.record()?;
     pool.signal(Signal::TERM)?;
     wait_until("newcomers are refused", || Client::connect(pool.address()).is_err())?;
-    ensure!(is_running(pool.pid()), "it has ended");
     for _ in 0..20 {
         ensure!(Client::connect(pool.address()).is_err(), "one was accepted");
     }
+    // Not because the pool has ended: somebody is still being served.
+    client.set_patience(Duration::from_millis(100))?;
+    let early = client.record();
+    ensure!(early.is_err(), "they were accepted until the pool had finished: {early:?}");
+    client.set_patience(Duration::from_secs(10))?;
     let mut content = Vec::new();
     while let Some(record) = client.record()? {
         content.extend(record.content);
