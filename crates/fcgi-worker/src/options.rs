@@ -132,7 +132,7 @@ Examples:
 
 SIGTERM, SIGINT and SIGQUIT finish the requests in flight, then exit with 0.
 A second one does not wait. SIGHUP replaces the workers one by one by those of
-the program as it is on disk then, and no request is lost.
+the program as it is on disk then; requests in flight are served to their end.
 
 Paths served: /hello /cpu?us=N /wait?ms=N /echo /bytes?n=N
 /stream?chunks=N&ms=M /params /status?code=N /exit?status=N";
