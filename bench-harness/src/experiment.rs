@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, bail};
 use fcgi_load::Mode;
 
+pub use machine::name_now;
 pub use record::{
     FORMAT, Figures, Machine, Participant, Plan, Record, Skipped, Switches, SystemCalls, Trial, Verified,
     Versions, Worker, twin_of,
@@ -83,6 +84,10 @@ pub fn run(
         trials: Vec::new(),
         system_calls: Vec::new(),
     };
+    if reference.is_some_and(|name| entries.iter().all(|entry| entry.name() != name)) {
+        // It will take no part, so nobody is verified in vain.
+        choose_reference(&record, reference)?;
+    }
     let mut admitted = Vec::new();
     for entry in entries {
         if stop.load(Ordering::Relaxed) {
@@ -99,9 +104,12 @@ pub fn run(
             }
         }
     }
-    record.reference = choose_reference(&record.entries, reference)?;
+    record.reference = choose_reference(&record, reference)?;
 
     let cells = schedule::cells(&record.plan, &record.entries, &record.reference);
+    if cells.is_empty() {
+        bail!("there is nothing to measure: nobody that takes part multiplexes");
+    }
     let rounds = schedule::rounds(&record.plan, cells.len());
     let (mut done, of) = (0, cells.len() * rounds.len());
     for (index, order) in rounds.iter().enumerate() {
@@ -136,23 +144,71 @@ pub fn run(
 }
 
 /// The entry that the others are compared to: the one asked for, or the first strategy that takes part in most modes.
-fn choose_reference(entries: &[Participant], asked: Option<&str>) -> anyhow::Result<String> {
+fn choose_reference(record: &Record, asked: Option<&str>) -> anyhow::Result<String> {
+    let entries = &record.entries;
     if let Some(name) = asked {
-        let known = entries.iter().any(|entry| entry.name == name);
-        return if known {
-            Ok(name.to_owned())
-        } else {
-            bail!("{name} takes no part, so it is no reference")
-        };
+        if entries.iter().any(|entry| entry.name == name) {
+            return Ok(name.to_owned());
+        }
+        let why: Vec<Skipped> =
+            record.skipped.iter().filter(|skipped| skipped.name == name).cloned().collect();
+        let why = if why.is_empty() { "it was not asked to".to_owned() } else { reasons(&why) };
+        bail!("{name} takes no part, so it is no reference: {why}");
     }
     let first = |multiplexes: bool| {
         entries.iter().find(|entry| entry.kind == Kind::Strategy && entry.multiplexes >= multiplexes)
     };
     let reference = first(true).or_else(|| first(false)).or(entries.first());
-    Ok(reference.context("nobody takes part")?.name.clone())
+    Ok(reference.with_context(|| format!("nobody takes part: {}", reasons(&record.skipped)))?.name.clone())
+}
+
+/// Why these take no part, in one line.
+fn reasons(skipped: &[Skipped]) -> String {
+    let one = |skipped: &Skipped| {
+        let lines: Vec<&str> =
+            skipped.reason.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        format!("{}: {}", skipped.name, lines.join(" "))
+    };
+    skipped.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 /// Everybody once in each mode, with the first number of processes.
 fn is_diagnosed(record: &Record, cell: &Cell) -> bool {
     record.plan.processes.first() == Some(&cell.processes) && cell.name != twin_of(&record.reference)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        let data = crate::discover::data_folder().join("results/2026-11-23/modes.json");
+        let mut record: Record = serde_json::from_str(&std::fs::read_to_string(data).unwrap()).unwrap();
+        let reason = "it ended with exit status: 2\n  before it answered\n".to_owned();
+        record.skipped = vec![
+            Skipped { name: "one".into(), reason },
+            Skipped { name: "other".into(), reason: "not installed".into() },
+        ];
+        record
+    }
+
+    fn refusal(record: &Record, asked: Option<&str>) -> String {
+        choose_reference(record, asked).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn where_nobody_takes_part_one_line_says_why_of_each() {
+        let record = Record { entries: Vec::new(), ..record() };
+        assert_eq!(
+            refusal(&record, None),
+            "nobody takes part: one: it ended with exit status: 2 before it answered; other: not installed"
+        );
+    }
+
+    #[test]
+    fn a_reference_that_takes_no_part_is_refused_with_the_reason() {
+        let why = "takes no part, so it is no reference";
+        assert_eq!(refusal(&record(), Some("other")), format!("other {why}: other: not installed"));
+        assert_eq!(refusal(&record(), Some("third")), format!("third {why}: it was not asked to"));
+    }
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::PathBuf;
 use std::process::{self, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +23,7 @@ use crate::builds::Strategy;
 use crate::client::Client;
 use crate::peers::Peer;
 use crate::ports::ReservedPort;
-use crate::process::Process;
+use crate::process::{Process, temporary_file};
 
 /// How long a pool may take until somebody can connect to it.
 const START_LIMIT: Duration = Duration::from_secs(10);
@@ -257,6 +257,16 @@ impl LaunchError {
     }
 }
 
+/// Tries whether pools can have what they need of this machine, so that it is known before anything is built for them.
+///
+/// # Errors
+///
+/// The folder for temporary files (`TMPDIR`) cannot be used, or is too long a path for a socket; or no port is free.
+pub fn try_here(family: Family) -> io::Result<()> {
+    temporary_file()?;
+    Place::new(family).map(drop)
+}
+
 /// Whether somebody accepts connections there.
 pub(crate) fn takes_connections(address: &Address) -> bool {
     Client::connect(address).is_ok()
@@ -280,8 +290,13 @@ impl Place {
         match family {
             Family::Unix => {
                 let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-                let name = format!("fcgi-lab-{}-{number}.sock", process::id());
-                Ok(Self::Unix(env::temp_dir().join(name)))
+                let path = env::temp_dir().join(format!("fcgi-lab-{}-{number}.sock", process::id()));
+                if SocketAddr::from_pathname(&path).is_err() {
+                    let path = path.display();
+                    let words = format!("{path} is too long for a unix socket: set TMPDIR to a shorter path");
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
+                }
+                Ok(Self::Unix(path))
             }
             Family::Tcp => ReservedPort::any().map(Self::Tcp),
         }

@@ -1,5 +1,6 @@
 //! A child process that cannot be left behind.
 
+use std::env;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -23,8 +24,7 @@ pub struct Process {
 impl Process {
     /// Starts `command`, its stdout thrown away and its stderr kept for [`Self::stderr`].
     pub fn spawn(mut command: Command) -> io::Result<Self> {
-        // Without a name, so nothing of it stays in the file system.
-        let stderr = tempfile::tempfile()?;
+        let stderr = temporary_file()?;
         command.stdout(Stdio::null()).stderr(stderr.try_clone()?);
         let parent = getpid();
         // SAFETY: between fork and exec the closure makes two system calls: it allocates nothing and takes no lock.
@@ -105,6 +105,18 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A file without a name, so that nothing of it stays in the file system.
+pub(crate) fn temporary_file() -> io::Result<File> {
+    tempfile::tempfile().map_err(|error| {
+        let folder = env::temp_dir();
+        let words = format!(
+            "no file can be made in {}: {error}; set TMPDIR to a folder where it can",
+            folder.display()
+        );
+        io::Error::new(error.kind(), words)
+    })
 }
 
 /// Kills a process without asking it.

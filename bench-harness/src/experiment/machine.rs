@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use super::record::{Machine, Versions};
+use super::record::{Machine, Plan, Versions};
 use crate::discover::harness_folder;
 
 impl Machine {
@@ -13,7 +13,7 @@ impl Machine {
     pub(super) fn here() -> Self {
         let kernel = ["ostype", "osrelease"].map(|name| line(format!("/proc/sys/kernel/{name}")));
         Self {
-            host: line("/proc/sys/kernel/hostname"),
+            host: host(),
             kernel: format!("{} {}", kernel.join(" "), std::env::consts::ARCH),
             cpu: value("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned()),
             cores: thread::available_parallelism().map_or(1, usize::from),
@@ -40,6 +40,16 @@ impl Versions {
 /// The time in UTC, as 2007-12-31T23:59:59Z.
 pub(super) fn date() -> String {
     said("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]).unwrap_or_else(|| "unknown".to_owned())
+}
+
+fn host() -> String {
+    line("/proc/sys/kernel/hostname")
+}
+
+/// A name for what is measured from now on: the time in UTC, to the second, the machine and the regime.
+pub fn name_now(plan: &Plan) -> String {
+    let date: String = date().chars().filter(|c| !matches!(c, ':' | 'Z')).collect();
+    format!("{date}-{}-{}", host(), plan.regime)
 }
 
 /// What a program of the system prints; none where it is missing or fails.

@@ -2,19 +2,19 @@
 
 mod progress;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::Context;
-use bench_harness::discover;
-use bench_harness::experiment::{self, Plan, Record, Regime};
+use bench_harness::experiment::{self, Plan, Record, Regime, Seen, Skipped};
+use bench_harness::{discover, launch};
 use clap::ValueEnum;
 use fcgi_load::Mode;
 
 use crate::entries::{self, Socket};
+use crate::output::{complain, print};
+use crate::results::ResultFile;
 use crate::{report, stop};
 use progress::Line;
 
@@ -84,9 +84,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
 
-    /// Where the raw data go [default: data/results/DATE-HOST-REGIME.json]
+    /// Where the raw data go, and beside them the report [default: data/results/DATE-HOST-REGIME.json]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+
+    /// Replace what is there
+    #[arg(long)]
+    overwrite: bool,
 }
 
 const MODES: [Mode; 3] = [Mode::Close, Mode::Keep, Mode::Multiplex];
@@ -100,15 +104,20 @@ enum Cores {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let stop = stop::on_signals()?;
     let plan = plan(args);
-    println!("seed {}", plan.seed);
+    let file = args.output.clone().unwrap_or_else(|| default_output(&plan));
+    let [markdown, page] = report::paths(&file)?;
+    let mut data = claim(&file, args)?;
+    let mut pages = [claim(&markdown, args)?, claim(&page, args)?];
+    launch::try_here(plan.family)?;
+    print(format_args!("seed {}\n", plan.seed))?;
     let (entries, skipped) = entries::build(&args.entries)?;
     for skipped in &skipped {
-        println!("{} takes no part: {}", skipped.name, skipped.reason);
+        print(absent(skipped))?;
     }
+    let known = skipped.len();
 
     let line = Line::start();
-    let output = args.output.clone();
-    let mut written: anyhow::Result<()> = Ok(());
+    let mut complained = false;
     let record = experiment::run(
         plan,
         &entries,
@@ -117,25 +126,43 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         !args.no_system_calls,
         &stop,
         &mut |seen| {
-            if let experiment::Seen::Round(record) = seen {
-                // A run that ends here or there has kept what it found.
-                written = write(record, output.as_deref()).map(drop);
-            }
             line.show(&seen);
+            // A run that is killed has kept its whole rounds. What cannot be kept now is tried again at the end.
+            if let Seen::Round(record) = seen
+                && let Err(error) = json(record).and_then(|json| data.write(&json))
+                && !complained
+            {
+                complained = true;
+                line.aside(|| complain(format_args!("fcgi-lab: {error:#}; the run goes on")));
+            }
         },
     );
     line.finish();
     let record = record?;
-    written?;
-    for skipped in &record.skipped {
-        println!("{} takes no part: {}", skipped.name, skipped.reason);
+    if !record.trials.is_empty() {
+        data.keep(&json(&record)?)?;
+        for (page, text) in pages.iter_mut().zip(report::texts(&record)) {
+            page.write(&text)?;
+        }
     }
-    if record.trials.is_empty() {
-        return Ok(stop::interrupted());
+    record.skipped.iter().skip(known).try_for_each(|skipped| print(absent(skipped)))?;
+    if !record.trials.is_empty() {
+        print(format_args!("{}\n{}\n", data.path().display(), page.display()))?;
     }
-    let file = write(&record, args.output.as_deref())?;
-    println!("{}\n{}", file.display(), report::write(&record, &file)?.display());
-    Ok(if stop.load(Ordering::Relaxed) { stop::interrupted() } else { ExitCode::SUCCESS })
+    let is_whole = !record.trials.is_empty() && !stop.load(Ordering::Relaxed);
+    Ok(if is_whole { ExitCode::SUCCESS } else { stop::interrupted() })
+}
+
+fn claim(path: &Path, args: &Args) -> anyhow::Result<ResultFile> {
+    ResultFile::claim(path, args.overwrite)
+}
+
+fn absent(skipped: &Skipped) -> String {
+    format!("{} takes no part: {}\n", skipped.name, skipped.reason)
+}
+
+fn json(record: &Record) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(record)? + "\n")
 }
 
 fn plan(args: &Args) -> Plan {
@@ -158,24 +185,8 @@ fn plan(args: &Args) -> Plan {
     }
 }
 
-/// Writes the raw data, whole or not at all.
-fn write(record: &Record, output: Option<&Path>) -> anyhow::Result<PathBuf> {
-    let file = output.map_or_else(|| default_output(record), Path::to_owned);
-    if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    }
-    let unfinished = file.with_extension("json.unfinished");
-    let json = serde_json::to_string_pretty(record)? + "\n";
-    fs::write(&unfinished, json).with_context(|| unfinished.display().to_string())?;
-    fs::rename(&unfinished, &file).with_context(|| file.display().to_string())?;
-    Ok(file)
-}
-
-fn default_output(record: &Record) -> PathBuf {
-    // 2007-12-31T23:59:59Z
-    let date: String = record.date.chars().take(16).filter(|c| *c != ':').collect();
-    let name = format!("{date}-{}-{}.json", record.machine.host, record.plan.regime);
-    discover::data_folder().join("results").join(name)
+fn default_output(plan: &Plan) -> PathBuf {
+    discover::data_folder().join("results").join(experiment::name_now(plan) + ".json")
 }
 
 fn positive(text: &str) -> Result<usize, String> {

@@ -2,7 +2,9 @@
 
 mod compare;
 mod entries;
+mod output;
 mod report;
+mod results;
 mod soak;
 mod socket_race;
 mod stop;
@@ -10,6 +12,9 @@ mod stop;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+/// What was asked for could not be tried, or its result not be written.
+const EXIT_NOT_DONE: u8 = 2;
 
 /// The laboratory: every FastCGI strategy of this workspace, put to the test.
 #[derive(Debug, Parser)]
@@ -28,16 +33,29 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let done = match Args::parse().command {
+    run().unwrap_or_else(|error| {
+        output::complain(format_args!("fcgi-lab: {error:#}"));
+        ExitCode::from(EXIT_NOT_DONE)
+    })
+}
+
+fn run() -> anyhow::Result<ExitCode> {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) if error.use_stderr() => {
+            // Where that fails too there is nobody to tell; the exit status remains.
+            let _ = error.print();
+            return Ok(ExitCode::from(EXIT_NOT_DONE));
+        }
+        // The help or the version.
+        Err(text) => return output::written(text.print()).map(|()| ExitCode::SUCCESS),
+    };
+    match args.command {
         Command::Compare(args) => compare::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::SocketRace(args) => socket_race::run(&args),
-    };
-    done.unwrap_or_else(|error| {
-        eprintln!("fcgi-lab: {error:#}");
-        ExitCode::from(2)
-    })
+    }
 }
 
 /// The arguments of one subcommand, without its name.

@@ -8,6 +8,9 @@ use anyhow::{Context, bail};
 use bench_harness::experiment::{FORMAT, Record};
 use bench_harness::report;
 
+use crate::output;
+use crate::results::ResultFile;
+
 /// Make the report of an experiment from its raw data: FILE.md and FILE.html beside it.
 ///
 /// The same data give the same bytes.
@@ -16,6 +19,10 @@ pub(crate) struct Args {
     /// The raw data, as `fcgi-lab compare` has written them
     #[arg(value_name = "FILE")]
     file: PathBuf,
+
+    /// Replace files that say something else
+    #[arg(long)]
+    overwrite: bool,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -25,18 +32,37 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if record.format != FORMAT {
         bail!("{}: its format is {}, and this program reads {FORMAT}", name(), record.format);
     }
-    let page = write(&record, &args.file)?;
-    println!("{}", page.display());
+    let [markdown, page] = paths(&args.file).with_context(|| format!("rename {}", name()))?;
+    let [text, html] = texts(&record);
+    let claim = |path: &Path, text: &str| {
+        let is_the_same = fs::read(path).is_ok_and(|there| there == text.as_bytes());
+        ResultFile::claim(path, args.overwrite || is_the_same)
+    };
+    let mut files = [claim(&markdown, &text)?, claim(&page, &html)?];
+    for (file, text) in files.iter_mut().zip([text, html]) {
+        file.write(&text)?;
+    }
+    output::print(format_args!("{}\n", page.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes both forms beside the raw data, and says where the page is.
-pub(crate) fn write(record: &Record, file: &Path) -> anyhow::Result<PathBuf> {
-    let page = file.with_extension("html");
-    for (file, text) in
-        [(&file.with_extension("md"), report::markdown(record)), (&page, report::page(record))]
-    {
-        fs::write(file, text).with_context(|| file.display().to_string())?;
+/// Where both forms go: beside the raw data.
+///
+/// # Errors
+///
+/// The raw data are, or are to be, in one of these places.
+pub(crate) fn paths(data: &Path) -> anyhow::Result<[PathBuf; 2]> {
+    let paths = ["md", "html"].map(|extension| data.with_extension(extension));
+    // Whatever leads there.
+    let place = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if let Some(path) = paths.iter().find(|path| place(path) == place(data)) {
+        let (taken, json) = (path.display(), data.with_extension("json"));
+        bail!("the report goes to {taken}, so the data cannot be there; {} would do", json.display());
     }
-    Ok(page)
+    Ok(paths)
+}
+
+/// Both forms.
+pub(crate) fn texts(record: &Record) -> [String; 2] {
+    [report::markdown(record), report::page(record)]
 }

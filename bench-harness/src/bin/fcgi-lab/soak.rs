@@ -3,25 +3,26 @@
 mod progress;
 mod table;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use bench_harness::soak::{Outcome, Plan, SoakError};
-use bench_harness::{BuildError, Strategy, builds, discover, soak};
+use bench_harness::{BuildError, Strategy, builds, discover, launch, soak};
 
 use crate::entries::Socket;
-use crate::stop;
+use crate::output::{complain, print};
+use crate::results::{ResultFile, kept_elsewhere};
+use crate::{EXIT_NOT_DONE, stop};
 use progress::Lines;
 
 /// Keep strategies under load while workers are killed, connections break and peers stall, and count what is lost.
 ///
 /// Every reply is checked. Exit status: 0 where nothing was lost but what was in flight on a killed worker and nothing
-/// grew, 1 otherwise, 2 where it could not be tried.
+/// grew, 1 otherwise, 2 where it could not be tried; 130 where it was interrupted, with all that was complete by then.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Strategies to soak [default: all]
@@ -47,32 +48,85 @@ pub(crate) struct Args {
     /// Write all that was found to this file, beside the table
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+
+    /// Replace that file, if it exists
+    #[arg(long)]
+    overwrite: bool,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let stop = stop::on_signals()?;
-    let strategies = strategies(&args.strategies)?;
+    let claim = |path: &PathBuf| ResultFile::claim(path, args.overwrite);
+    let mut file = args.json.as_ref().map(claim).transpose()?;
     let seed = args.seed.unwrap_or_else(stop::time);
     let plan = Plan { duration: Duration::from_secs(args.seconds), family: args.family.into(), seed };
-    println!("seed {seed}, {} s for each strategy, {} sockets", args.seconds, plan.family);
+    launch::try_here(plan.family)?;
+    let strategies = strategies(&args.strategies)?;
+    print(format_args!("seed {seed}, {} s for each strategy, {} sockets\n", args.seconds, plan.family))?;
 
     let lines = Lines::start(&strategies, plan.duration);
-    let soaked = if args.parallel {
-        all_at_once(&strategies, &plan, &lines, &stop)
+    let mut found = Found::default();
+    if args.parallel {
+        for (strategy, soaked) in strategies.iter().zip(all_at_once(&strategies, &plan, &lines, &stop)) {
+            found.add(strategy, soaked);
+        }
     } else {
-        let one = |strategy: &Strategy| soak::run(strategy, &plan, lines.watch(strategy), &stop);
-        strategies.iter().map(one).collect()
-    };
+        for strategy in &strategies {
+            found.add(strategy, soak::run(strategy, &plan, lines.watch(strategy), &stop));
+            // A run that is killed has kept what it found. What cannot be kept now is tried again at the end.
+            if let Some(file) = file.as_mut().filter(|file| !file.is_stream() && !found.outcomes.is_empty()) {
+                let _ = file.write(&found.json()?);
+            }
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+    }
     lines.finish();
-    if stop.load(Ordering::Relaxed) {
-        return Ok(stop::interrupted());
+    found.tell(file)?;
+    Ok(match () {
+        () if stop.load(Ordering::Relaxed) => stop::interrupted(),
+        () if !found.absent.is_empty() => ExitCode::from(EXIT_NOT_DONE),
+        () if found.outcomes.iter().all(Outcome::passed) => ExitCode::SUCCESS,
+        () => ExitCode::FAILURE,
+    })
+}
+
+/// What has been found so far.
+#[derive(Default)]
+struct Found {
+    outcomes: Vec<Outcome>,
+    /// Strategies without an outcome, and why.
+    absent: Vec<String>,
+}
+
+impl Found {
+    fn add(&mut self, strategy: &Strategy, soaked: Result<Outcome, SoakError>) {
+        match soaked {
+            Ok(outcome) => self.outcomes.push(outcome),
+            Err(error) => self.absent.push(format!("{}: {error}", strategy.name())),
+        }
     }
-    let mut outcomes = Vec::new();
-    for (strategy, soaked) in strategies.iter().zip(soaked) {
-        outcomes.push(soaked.with_context(|| strategy.name().to_owned())?);
+
+    fn json(&self) -> anyhow::Result<String> {
+        Ok(serde_json::to_string_pretty(&self.outcomes)? + "\n")
     }
-    report(&outcomes, args)?;
-    Ok(if outcomes.iter().all(Outcome::passed) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+
+    /// Tells all of it in every way there is, even where one of them fails.
+    fn tell(&self, file: Option<ResultFile>) -> anyhow::Result<()> {
+        for absent in &self.absent {
+            complain(absent);
+        }
+        if self.outcomes.is_empty() {
+            return Ok(());
+        }
+        let json = self.json()?;
+        let is_kept = file.is_some();
+        let kept = file.map_or(Ok(()), |mut file| file.keep(&json));
+        let printed = print(table::Table(&self.outcomes));
+        kept?;
+        printed.map_err(|error| if is_kept { error } else { kept_elsewhere(error, &json) })
+    }
 }
 
 pub(crate) fn strategies(names: &[String]) -> anyhow::Result<Vec<Strategy>> {
@@ -89,7 +143,9 @@ pub(crate) fn strategies(names: &[String]) -> anyhow::Result<Vec<Strategy>> {
         match builds::build(source) {
             Ok(strategy) => strategies.push(strategy),
             // By default all that can run here; who names one is told that it cannot.
-            Err(error @ BuildError::Unsupported { .. }) if names.is_empty() => eprintln!("left out: {error}"),
+            Err(error @ BuildError::Unsupported { .. }) if names.is_empty() => {
+                complain(format_args!("left out: {error}"))
+            }
             Err(error) => return Err(error.into()),
         }
     }
@@ -112,19 +168,6 @@ fn all_at_once(
             .map(|soak| soak.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     })
-}
-
-fn report(outcomes: &[Outcome], args: &Args) -> anyhow::Result<()> {
-    if let Some(path) = &args.json {
-        let json = serde_json::to_string_pretty(outcomes)?;
-        std::fs::write(path, json + "\n").with_context(|| path.display().to_string())?;
-    }
-    let mut out = std::io::stdout().lock();
-    match write!(out, "{}", table::Table(outcomes)).and_then(|()| out.flush()) {
-        // `fcgi-lab soak | head` is no failure.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("cannot write the table"),
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! `fcgi-lab socket-race`: servers that start and stop at one path, at the same time.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::Ordering;
@@ -13,11 +12,12 @@ use anyhow::{Context, bail, ensure};
 use bench_harness::client::{Client, Request};
 use bench_harness::launch::Place;
 use bench_harness::process::Process;
-use bench_harness::{Family, Strategy};
+use bench_harness::{Family, Strategy, launch};
 use fcgi_load::Address;
 use indicatif::{ProgressBar, ProgressStyle};
 use rustix::process::Signal;
 
+use crate::output::{complain, print};
 use crate::{soak, stop};
 
 /// How long a pool may take to start, to be refused or to stop.
@@ -44,6 +44,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let stop = stop::on_signals()?;
+    launch::try_here(Family::Unix)?;
     let strategies = soak::strategies(std::slice::from_ref(&args.strategy))?;
     let strategy = strategies.first().context("there is no such strategy")?;
     let mut race = Race { strategy, starts: 0, refused: 0 };
@@ -62,7 +63,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         if let Err(fault) = done {
             faults += 1;
             bar.set_message(faults.to_string());
-            bar.suspend(|| eprintln!("round {number}: {fault:#}"));
+            bar.suspend(|| complain(format_args!("round {number}: {fault:#}")));
         }
         bar.inc(1);
     }
@@ -73,8 +74,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         strategy.name(),
         args.rounds,
     );
-    // `fcgi-lab socket-race | true` is no failure.
-    let _ = std::io::stdout().write_all(summary.as_bytes());
+    print(summary)?;
     Ok(if faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

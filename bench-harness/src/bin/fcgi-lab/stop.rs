@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::output::complain;
+
 const EXIT_INTERRUPTED: u8 = 130;
 
 /// Set by SIGINT and SIGTERM. A second one ends the process at once; the kernel then ends the pools.
@@ -20,7 +22,7 @@ pub(crate) fn on_signals() -> anyhow::Result<Arc<AtomicBool>> {
 
 /// Says so, for whoever was interrupted.
 pub(crate) fn interrupted() -> ExitCode {
-    eprintln!("interrupted");
+    complain("interrupted");
     ExitCode::from(EXIT_INTERRUPTED)
 }
 

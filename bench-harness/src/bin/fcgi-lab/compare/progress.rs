@@ -34,6 +34,11 @@ impl Line {
         self.0.tick();
     }
 
+    /// Lets something else be written where the line is.
+    pub(crate) fn aside(&self, write: impl FnOnce()) {
+        self.0.suspend(write);
+    }
+
     pub(crate) fn finish(&self) {
         self.0.finish_and_clear();
     }
