@@ -263,7 +263,9 @@ fn measure(
             bencher.iter_custom(|requests| {
                 let report =
                     generator.run(Until::Requests(requests)).unwrap_or_else(|error| panic!("{error}"));
+                assert!(!report.gave_up, "given up, since the server fell silent");
                 assert!(report.is_clean(), "{}", complaint(&report.errors.by_kind(), report.refused));
+                assert_eq!(report.completed, requests, "not every request was answered");
                 report.elapsed
             });
         });
@@ -285,6 +287,7 @@ fn start(point: &Point<'_>) -> (Pool, Generator) {
     let rated = point.forms.iter().map(|form| {
         let (pool, mut generator) = launch(form, point);
         let report = generator.run(Until::Duration(TRIAL)).unwrap_or_else(|error| panic!("{error}"));
+        assert!(report.is_clean(), "{}", complaint(&report.errors.by_kind(), report.refused));
         (report.completed, (pool, generator))
     });
     match rated.max_by_key(|(completed, _)| *completed) {

@@ -7,11 +7,16 @@ use std::env;
 use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use cargo_metadata::{Artifact, Message};
 use thiserror::Error;
 
 use crate::discover::Source;
+use crate::process;
+
+/// How long a worker may take to look at what the machine has.
+const CHECK_LIMIT: Duration = Duration::from_secs(10);
 
 /// A strategy that is built.
 #[derive(Clone, Debug)]
@@ -71,6 +76,14 @@ pub enum BuildError {
         /// What it says.
         reason: String,
     },
+    /// It is built, and whether it can run here cannot be found out.
+    #[error("{package} --check: {error}")]
+    Check {
+        /// The package.
+        package: String,
+        /// What prevents it: it cannot be started, or does not come to an end.
+        error: io::Error,
+    },
     /// It is built, but nothing of it can be started.
     #[error("{package} has no binary: a strategy has src/main.rs")]
     NoBinary {
@@ -99,21 +112,25 @@ pub fn build(source: &Source) -> Result<Strategy, BuildError> {
             _ => None,
         })
         .ok_or_else(|| BuildError::NoBinary { package: package.clone() })?;
-    if let Some(reason) = unsupported(&binary) {
-        return Err(BuildError::Unsupported { package, reason });
+    match unsupported(&binary, CHECK_LIMIT) {
+        Ok(None) => {}
+        Ok(Some(reason)) => return Err(BuildError::Unsupported { package, reason }),
+        Err(error) => return Err(BuildError::Check { package, error }),
     }
     let (is_floor, wakes_all) = (source.is_floor(), source.wakes_all());
     Ok(Strategy { name: source.name().to_owned(), is_floor, wakes_all, binary })
 }
 
 /// What a worker says that this machine lacks. Where it fails otherwise, tests will show how.
-fn unsupported(binary: &Path) -> Option<String> {
+fn unsupported(binary: &Path, limit: Duration) -> io::Result<Option<String>> {
     const UNSUPPORTED: i32 = 3;
 
-    let output = Command::new(binary).arg("--check").stdin(Stdio::null()).output().ok()?;
+    let mut command = Command::new(binary);
+    command.arg("--check").stdin(Stdio::null());
+    let output = process::run(command, limit)?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     let reason = stderr.split_once(": ").map_or(&*stderr, |(_, reason)| reason).trim().to_owned();
-    (output.status.code() == Some(UNSUPPORTED)).then_some(reason)
+    Ok((output.status.code() == Some(UNSUPPORTED)).then_some(reason))
 }
 
 fn executable_of(source: &Source, artifact: Artifact) -> Option<PathBuf> {
@@ -145,6 +162,24 @@ fn describes_the_outer_package(variable: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_check_is_bounded_and_its_reason_is_what_follows_the_programs_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = |name: &str, script: &str| {
+            let file = folder.path().join(name);
+            fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(&file, Permissions::from_mode(0o755)).unwrap();
+            file
+        };
+        let endless = unsupported(&program("endless", "sleep 1000"), Duration::from_millis(200));
+        assert_eq!(endless.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let lacking = program("lacking", "echo 'strategy-x: not supported here' >&2; exit 3");
+        assert_eq!(unsupported(&lacking, CHECK_LIMIT).unwrap().as_deref(), Some("not supported here"));
+        assert_eq!(unsupported(&program("failing", "exit 1"), CHECK_LIMIT).unwrap(), None);
+    }
 
     #[test]
     fn what_a_user_sets_for_cargo_reaches_the_inner_build() {

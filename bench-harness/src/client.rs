@@ -5,15 +5,13 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixStream};
 use std::time::Duration;
 
 use fcgi_load::Address;
 use rustix::net::{SendFlags, send};
-use socket2::Socket;
+use socket2::{SockAddr, Socket, Type};
 
 /// How long a reply may keep its reader waiting before the client gives up, unless it is told otherwise.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -163,20 +161,38 @@ impl Request {
     }
 }
 
+fn connect_to(name: &SockAddr, limit: Duration) -> io::Result<Socket> {
+    let socket = Socket::new(name.domain(), Type::STREAM, None)?;
+    // Of a connect, too. None at all would be no limit.
+    socket.set_write_timeout(Some(limit.max(Duration::from_millis(1))))?;
+    socket.connect(name)?;
+    if !name.is_unix() {
+        socket.set_tcp_nodelay(true)?;
+    }
+    Ok(socket)
+}
+
 impl Client {
-    /// Connects.
+    /// Connects, and gives up after some time.
     pub fn connect(address: &Address) -> io::Result<Self> {
-        let socket: Socket = match address {
-            Address::Unix(path) => UnixStream::connect(path)?.into(),
-            Address::Abstract(name) => {
-                UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?.into()
-            }
-            Address::Tcp(host_and_port) => {
-                let stream = TcpStream::connect(host_and_port)?;
-                stream.set_nodelay(true)?;
-                stream.into()
-            }
+        Self::connect_within(address, PATIENCE)
+    }
+
+    /// Connects, and gives up after `limit`: a listener's queue may be full, or nobody answer for a port.
+    pub fn connect_within(address: &Address, limit: Duration) -> io::Result<Self> {
+        let names = match address {
+            Address::Unix(path) => vec![SockAddr::unix(path)?],
+            Address::Abstract(name) => vec![SockAddr::unix(format!("\0{name}"))?],
+            Address::Tcp(host_and_port) => host_and_port.to_socket_addrs()?.map(SockAddr::from).collect(),
         };
+        let mut connected = Err(io::ErrorKind::AddrNotAvailable.into());
+        for name in names {
+            connected = connect_to(&name, limit);
+            if connected.is_ok() {
+                break;
+            }
+        }
+        let socket = connected?;
         let mut client = Self { socket, patience: PATIENCE };
         client.set_patience(PATIENCE)?;
         Ok(client)
@@ -468,5 +484,19 @@ mod tests {
         let empty = Record { kind: kind::STDOUT, id: 1, content: Vec::new() };
         assert!(reply.add(empty.clone()).is_ok());
         assert!(reply.add(empty).is_err());
+    }
+
+    #[test]
+    fn a_listener_whose_queue_is_full_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = Socket::new(socket2::Domain::UNIX, Type::STREAM, None).unwrap();
+        listener.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        listener.listen(0).unwrap();
+        let address = Address::Unix(path);
+        let limit = Duration::from_millis(50);
+        let connected: Vec<_> = (0..3).map(|_| Client::connect_within(&address, limit)).collect();
+        assert!(connected[0].is_ok());
+        assert_eq!(connected[2].as_ref().unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 }

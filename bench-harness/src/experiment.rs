@@ -26,6 +26,8 @@ pub use record::{
     Versions, Worker, twin_of,
 };
 pub use regime::Regime;
+#[cfg(test)]
+pub(crate) use trial::quantiles;
 
 use crate::entry::{Entry, Kind};
 use regime::Cores;

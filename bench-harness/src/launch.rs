@@ -171,7 +171,7 @@ impl Pool {
             if let Some(status) = pool.exited() {
                 return Err(LaunchError::Ended { name: name(), status, stderr: pool.stderr() });
             }
-            if takes_connections(&pool.address) {
+            if takes_connections(&pool.address, deadline) {
                 return Ok(pool);
             }
             if Instant::now() >= deadline {
@@ -267,9 +267,9 @@ pub fn try_here(family: Family) -> io::Result<()> {
     Place::new(family).map(drop)
 }
 
-/// Whether somebody accepts connections there.
-pub(crate) fn takes_connections(address: &Address) -> bool {
-    Client::connect(address).is_ok()
+/// Whether somebody accepts connections there. Asking ends by the deadline, too.
+pub(crate) fn takes_connections(address: &Address, deadline: Instant) -> bool {
+    Client::connect_within(address, deadline.saturating_duration_since(Instant::now())).is_ok()
 }
 
 /// An address that is no other pool's.

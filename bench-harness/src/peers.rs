@@ -6,13 +6,17 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::discover::{self, DiscoverError};
+use crate::process;
 
 /// What a folder's `build` exits with where something that it needs is not installed.
 const NOT_INSTALLED: i32 = 3;
+/// How long a build may take, downloads included.
+const BUILD_LIMIT: Duration = Duration::from_secs(600);
 
 /// A peer as a folder, not built yet.
 #[derive(Clone, Debug)]
@@ -42,6 +46,9 @@ pub enum PeerError {
     /// It cannot be built though everything is there.
     #[error("it does not build: {0}")]
     Failed(String),
+    /// Its build did not come to an end, and was killed.
+    #[error("its build was given up after {0:?}")]
+    Slow(Duration),
     /// Its build could not be run.
     #[error("its build cannot be run: {0}")]
     Io(#[from] io::Error),
@@ -69,11 +76,19 @@ impl PeerSource {
         &self.name
     }
 
-    /// Builds it. That takes no time where it has been built already.
+    /// Builds it. That takes no time where it has been built already, and ten minutes at most.
     pub fn build(&self) -> Result<Peer, PeerError> {
+        self.build_within(BUILD_LIMIT)
+    }
+
+    fn build_within(&self, limit: Duration) -> Result<Peer, PeerError> {
         fs::create_dir_all(&self.built)?;
-        let output =
-            Command::new(self.folder.join("build")).arg(&self.built).stdin(Stdio::null()).output()?;
+        let mut command = Command::new(self.folder.join("build"));
+        command.arg(&self.built).stdin(Stdio::null());
+        let output = process::run(command, limit).map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => PeerError::Slow(limit),
+            _ => PeerError::Io(error),
+        })?;
         let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         match output.status.code() {
             Some(0) => {}
@@ -131,6 +146,27 @@ fn workers(folder: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::thread;
+
+    #[test]
+    fn a_build_that_does_not_end_is_given_up_and_all_of_it_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (name, path) = ("endless".to_owned(), folder.path().to_owned());
+        let source = PeerSource { name, built: path.join("built"), folder: path.clone() };
+        // A grandchild, as a compiler is one.
+        let script = "#!/bin/sh\n(sleep 1000 & echo $! >\"$1/pid\"; wait) & wait\n";
+        fs::write(path.join("build"), script).unwrap();
+        fs::set_permissions(path.join("build"), fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(matches!(source.build_within(Duration::from_secs(1)), Err(PeerError::Slow(_))));
+        let pid = fs::read_to_string(source.built.join("pid")).unwrap().trim().parse().unwrap();
+        // Killed; its new parent may take a moment to reap it.
+        let gone = (0..500).any(|_| {
+            thread::sleep(Duration::from_millis(10));
+            !process::is_running(pid)
+        });
+        assert!(gone, "process {pid} was left behind");
+    }
 
     #[test]
     fn every_folder_with_a_build_is_a_peer() {

@@ -5,13 +5,13 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal};
 
-/// A running child: killed with its own children when dropped, and asked to end by the kernel when the thread that
+/// A running child: killed with all that it has started when dropped, and asked to end by the kernel when the thread that
 /// started it ends in any way, an interrupted harness included.
 #[derive(Debug)]
 pub struct Process {
@@ -23,9 +23,13 @@ pub struct Process {
 
 impl Process {
     /// Starts `command`, its stdout thrown away and its stderr kept for [`Self::stderr`].
-    pub fn spawn(mut command: Command) -> io::Result<Self> {
+    pub fn spawn(command: Command) -> io::Result<Self> {
+        Self::spawn_with(command, Stdio::null())
+    }
+
+    fn spawn_with(mut command: Command, stdout: Stdio) -> io::Result<Self> {
         let stderr = temporary_file()?;
-        command.stdout(Stdio::null()).stderr(stderr.try_clone()?);
+        command.stdout(stdout).stderr(stderr.try_clone()?);
         let parent = getpid();
         // SAFETY: between fork and exec the closure makes two system calls: it allocates nothing and takes no lock.
         unsafe {
@@ -81,30 +85,37 @@ impl Process {
 
     /// All it has written to stderr.
     pub fn stderr(&self) -> String {
-        let mut text = Vec::new();
-        let mut chunk = [0; 4096];
-        // By position: the child writes at the place of the descriptor, which it shares with this one.
-        while let Ok(read @ 1..) = self.stderr.read_at(&mut chunk, text.len() as u64) {
-            text.extend_from_slice(&chunk[..read]);
-        }
-        String::from_utf8_lossy(&text).into_owned()
+        String::from_utf8_lossy(&all_of(&self.stderr)).into_owned()
     }
 }
 
 impl Drop for Process {
-    /// Stopped first: it then neither replaces the children that are killed nor reaps them, so that their numbers
-    /// stay theirs.
     fn drop(&mut self) {
         if self.status.is_some() {
             return;
         }
-        let _ = self.signal(Signal::STOP);
-        for child in self.children() {
-            kill(child);
-        }
-        let _ = self.child.kill();
+        kill_tree(self.pid());
         let _ = self.child.wait();
     }
+}
+
+/// Runs a command to its end. Where that takes longer than `limit`: `TimedOut`, and it is killed with all that it started.
+pub(crate) fn run(command: Command, limit: Duration) -> io::Result<Output> {
+    // Files, for a pipe is not over before the last process that has it.
+    let stdout = temporary_file()?;
+    let mut process = Process::spawn_with(command, stdout.try_clone()?.into())?;
+    let status = process.wait(limit)?;
+    Ok(Output { status, stdout: all_of(&stdout), stderr: all_of(&process.stderr) })
+}
+
+fn all_of(file: &File) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 4096];
+    // By position: the child writes at the place of the descriptor, which it shares with this one.
+    while let Ok(read @ 1..) = file.read_at(&mut chunk, bytes.len() as u64) {
+        bytes.extend_from_slice(&chunk[..read]);
+    }
+    bytes
 }
 
 /// A file without a name, so that nothing of it stays in the file system.
@@ -125,6 +136,18 @@ pub fn kill(pid: u32) {
         // It may have ended by itself.
         let _ = kill_process(pid, Signal::KILL);
     }
+}
+
+/// Kills a process and all that it has started. Each is stopped first: it then neither starts others nor reaps those that
+/// are killed, so that their numbers stay theirs.
+fn kill_tree(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::STOP);
+    }
+    for child in children_of(pid) {
+        kill_tree(child);
+    }
+    kill(pid);
 }
 
 /// Whether a process exists and has not ended.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use fcgi_load::{Generator, Mode, Options, Report, Until};
+use fcgi_load::{Generator, Latency, Mode, Options, Report, Until};
 
 use super::cpu;
 use super::record::{Figures, Plan, Trial, Worker};
@@ -59,20 +59,26 @@ fn measure(plan: &Plan, cores: &Cores, entry: &Entry, cell: &Cell) -> anyhow::Re
     let switches = cpu::switches(reaped, cpu::reaped_switches(), requests);
 
     let (worker_cpu, user_share) = after.since(&before);
+    let (latency_p50_ns, latency_p99_ns) = quantiles(&report.latency);
     Ok(Figures {
         requests: report.completed,
         elapsed: report.elapsed,
         worker_cpu,
         user_share,
         generator_cpu: report.cpu,
-        latency_p50_ns: report.latency.value_at_quantile(0.5),
-        latency_p99_ns: report.latency.value_at_quantile(0.99),
+        latency_p50_ns,
+        latency_p99_ns,
         achieved_by_offered: report.achieved_by_offered(),
         peak_in_flight: report.peak_in_flight,
         parsed: report.parsed,
         switches,
         workers,
     })
+}
+
+/// The median, and what 99 of 100 do not exceed, in nanoseconds.
+pub(crate) fn quantiles(latency: &Latency) -> (u64, u64) {
+    (latency.value_at_quantile(0.5), latency.value_at_quantile(0.99))
 }
 
 /// What asks a pool as its cell says.

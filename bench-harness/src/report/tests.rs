@@ -256,3 +256,26 @@ fn a_run_without_a_round_has_a_report_too() {
     assert!(markdown(&record).contains("Too few rounds: 0"));
     assert!(page(&record).contains("</html>"));
 }
+
+/// Column `column` of the row of `entry` in the first table that has such a column.
+fn cell(markdown: &str, column: &str, entry: &str) -> String {
+    let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    let mut lines = markdown.lines().skip_while(|line| !cells(line).iter().any(|name| name == column));
+    let at = cells(lines.next().unwrap()).iter().position(|name| name == column).unwrap();
+    cells(lines.find(|line| cells(line)[1].starts_with(entry)).unwrap())[at].clone()
+}
+
+#[test]
+fn percentiles_of_known_times_stand_in_their_columns() {
+    // 1, 2, ... 1000 us, in another order: half of them take 500 us at most, 99 of 100 take 990.
+    let times = (1..=1000_u64).map(|number| Duration::from_micros(number * 3 % 1001));
+    let (p50, p99) = crate::experiment::quantiles(&times.collect());
+    let mut record = record(11);
+    record.trials.retain(|trial| trial.mode == Mode::Keep);
+    for figures in record.trials.iter_mut().filter_map(|trial| trial.figures.as_mut()) {
+        (figures.latency_p50_ns, figures.latency_p99_ns) = (p50, p99);
+    }
+    let markdown = markdown(&record);
+    assert_eq!(cell(&markdown, "p50 µs", "twice"), "500", "{markdown}");
+    assert_eq!(cell(&markdown, "p99 µs", "twice"), "990", "{markdown}");
+}

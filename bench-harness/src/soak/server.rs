@@ -138,7 +138,7 @@ fn launch(strategy: &Strategy, address: &Address, arguments: &[String]) -> io::R
     command.arg("--listen").arg(address.to_string()).args(arguments).stdin(Stdio::null());
     let mut process = Process::spawn(command)?;
     let deadline = Instant::now() + START_LIMIT;
-    while !takes_connections(address) {
+    while !takes_connections(address, deadline) {
         if let Some(status) = process.exited()? {
             return Err(io::Error::other(format!("it ended with {status}: {}", process.stderr())));
         }

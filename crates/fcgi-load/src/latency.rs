@@ -1,5 +1,7 @@
 //! How long requests took, those without a good reply included.
 
+use std::time::Duration;
+
 use hdrhistogram::Histogram;
 use serde::ser::{SerializeMap, Serializer};
 
@@ -126,6 +128,17 @@ impl Latency {
             without.saturating_record_n(value, end - next);
             next = end;
         }
+    }
+}
+
+/// Of good replies that took so long, each.
+impl FromIterator<Duration> for Latency {
+    fn from_iter<I: IntoIterator<Item = Duration>>(times: I) -> Self {
+        let mut latency = Self::new();
+        for time in times {
+            latency.good.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        }
+        latency
     }
 }
 
