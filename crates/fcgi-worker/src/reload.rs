@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::ptr;
 
 use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::process::{Pid, getpid};
+use rustix::process::{Pid, Signal, getpid, kill_process};
 
 use crate::listener::{FileId, Listener};
 
@@ -69,14 +69,21 @@ impl Reload {
 
     /// Starts the program, to say whether it would run.
     pub(crate) fn rehearse(&mut self) -> io::Result<()> {
-        if self.rehearsal.is_some() {
-            return Err(io::Error::other("the program is being checked already"));
-        }
+        // What is on disk now counts, and a check that does not end must not stand in its way.
+        self.end_rehearsal();
         let mut command = Command::new(&self.program);
         command.args(env::args_os().skip(1)).arg("--check").stdin(Stdio::null()).stdout(Stdio::null());
         // The supervisor waits for all its children, this one included.
         self.rehearsal = Pid::from_raw(command.spawn()?.id().cast_signed());
         Ok(())
+    }
+
+    /// Ends the program that is being checked, if there is one.
+    pub(crate) fn end_rehearsal(&mut self) {
+        if let Some(rehearsal) = self.rehearsal.take() {
+            // Not reaped yet, so the number is nobody else's.
+            let _ = kill_process(rehearsal, Signal::KILL);
+        }
     }
 
     /// Whether the child that has ended was the rehearsal.

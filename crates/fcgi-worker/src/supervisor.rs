@@ -49,6 +49,8 @@ pub(crate) fn run(
     work: Work<'_>,
 ) -> ExitCode {
     let supervised = Supervisor::new(signals, count, grace, former).and_then(|mut supervisor| {
+        // The signal of one that has ended during an exec may be lost.
+        supervisor.reap(&listener)?;
         loop {
             match supervisor.turn(&listener)? {
                 Next::Turn => {}
@@ -249,11 +251,9 @@ impl Supervisor {
         }
     }
 
-    /// SIGHUP: asks the program, as it is on disk now, whether it would run. If so, it replaces this one.
+    /// SIGHUP: asks the program, as it is on disk now, whether it would run. If so, it replaces this one, also where this one
+    /// has not replaced all workers yet, as where its own do not start.
     fn rehearse(&mut self) {
-        if !self.former.is_empty() {
-            return log::say("SIGHUP: the workers are being replaced already");
-        }
         if let Err(error) = self.reload.rehearse() {
             log::say(format_args!("SIGHUP: nothing is replaced: {error}"));
         }
@@ -269,6 +269,7 @@ impl Supervisor {
         notify::reloading();
         let workers = self.places.iter().filter_map(|place| place.worker.as_ref());
         let pids = workers.map(|worker| worker.pid).chain(self.leaving.iter().map(|leaving| leaving.pid));
+        let pids = pids.chain(self.former.iter().copied());
         let error = self.reload.replace(listener, pids);
         log::say(format_args!("SIGHUP: nothing is replaced: {error}"));
         notify("READY=1");
@@ -306,6 +307,7 @@ impl Supervisor {
     /// Asks all to end, and waits until they have.
     fn stop(mut self, listener: Listener) -> io::Result<ExitCode> {
         notify("STOPPING=1");
+        self.reload.end_rehearsal();
         let mut closing = Closing::begin(listener);
         let workers = self.places.drain(..).filter_map(|place| place.worker).map(|worker| worker.pid);
         let asked = workers.chain(self.former.drain(..)).map(|pid| Leaving::asked(pid, self.grace));
