@@ -9,7 +9,6 @@ use fcgi_verify::{Options, Target};
 use serde::{Deserialize, Serialize};
 
 use crate::builds::Strategy;
-use crate::discover::data_folder;
 use crate::launch::{Family, LaunchError, Pool};
 use crate::peers::Peer;
 
@@ -100,15 +99,16 @@ impl Entry {
         }
     }
 
-    /// The request that everybody is measured by, and what must come back. Somebody else's implementation adds headers
-    /// of its own to the body; php-fpm leaves out the end of FCGI_STDOUT, and web servers put up with it. It also needs
-    /// one parameter more, since it runs files.
+    /// The request that everybody is measured by, and what must come back. Somebody else's implementation may add headers
+    /// of its own to the body; what else it needs, or leaves out, its folder says.
     pub fn hello(&self) -> RequestSpec {
         let mut request = RequestSpec::get("/hello").expect_body("Hello, world\n");
-        if self.name() == "php-fpm" {
-            request = request.param("SCRIPT_FILENAME", php_script());
+        if let Self::Peer(peer) = self {
+            for (name, value) in peer.params() {
+                request = request.param(name.as_str(), value.as_str());
+            }
+            request.expect.stdout_end = peer.ends_stdout();
         }
-        request.expect.stdout_end = self.kind() != Kind::Peer;
         request
     }
 
@@ -123,7 +123,7 @@ impl Entry {
         let multiplexes = said.multiplexes == Some(true) && said.requests != Some(1);
         let connections = match (self.kind(), said.connections) {
             (Kind::Strategy, Some(connections)) => connections as usize,
-            _ => probe(pool)?.connections,
+            _ => self.probe(pool)?.connections,
         };
         Ok(Holds { connections, multiplexes })
     }
@@ -138,17 +138,15 @@ impl Entry {
             }
         }
     }
-}
 
-/// A pool as fcgi-verify sees it.
-pub(crate) fn probe(pool: &Pool) -> io::Result<Target> {
-    let params = vec![("SCRIPT_FILENAME".to_owned(), php_script())];
-    let options = Options { timeout: PATIENCE, params, ..Options::default() };
-    let address = pool.address().to_string().parse().map_err(io::Error::other)?;
-    Target::probe(address, options)
-}
-
-/// What php-fpm has to be told: the script. fcgi-verify tells it to everybody.
-fn php_script() -> String {
-    data_folder().join("peers/php-fpm/answer.php").display().to_string()
+    /// A pool of it as fcgi-verify sees it.
+    pub(crate) fn probe(&self, pool: &Pool) -> io::Result<Target> {
+        let params = match self {
+            Self::Strategy(_) => Vec::new(),
+            Self::Peer(peer) => peer.params().to_vec(),
+        };
+        let options = Options { timeout: PATIENCE, params, ..Options::default() };
+        let address = pool.address().to_string().parse().map_err(io::Error::other)?;
+        Target::probe(address, options)
+    }
 }

@@ -35,6 +35,8 @@ pub struct Peer {
     folder: PathBuf,
     built: PathBuf,
     forks: bool,
+    params: Vec<(String, String)>,
+    ends_stdout: bool,
 }
 
 /// Why a peer is missing.
@@ -49,6 +51,14 @@ pub enum PeerError {
     /// Its build did not come to an end, and was killed.
     #[error("its build was given up after {0:?}")]
     Slow(Duration),
+    /// Its folder says something of it that is not understood.
+    #[error("its file `{file}` says {line:?}, which data/peers/README.md does not know")]
+    Declaration {
+        /// The file.
+        file: &'static str,
+        /// The line.
+        line: String,
+    },
     /// Its build could not be run.
     #[error("its build cannot be run: {0}")]
     Io(#[from] io::Error),
@@ -93,12 +103,17 @@ impl PeerSource {
         match output.status.code() {
             Some(0) => {}
             Some(NOT_INSTALLED) => return Err(PeerError::NotInstalled(said)),
-            _ => return Err(PeerError::Failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+            _ => {
+                let stderr = String::from_utf8_lossy(&output.stderr);
+                return Err(PeerError::Failed(format!("{}: {}", output.status, stderr.trim())));
+            }
         }
         Ok(Peer {
             name: self.name.clone(),
             version: said,
-            forks: workers(&self.folder)? == "processes",
+            forks: word_of(&self.folder, "workers")?.trim() == "processes",
+            params: params(&self.folder)?,
+            ends_stdout: ends_stdout(&self.folder)?,
             folder: self.folder.clone(),
             built: self.built.clone(),
         })
@@ -121,6 +136,16 @@ impl Peer {
         self.forks
     }
 
+    /// Parameters that each of its requests has to have beside those of the workload.
+    pub fn params(&self) -> &[(String, String)] {
+        &self.params
+    }
+
+    /// Whether it ends FCGI_STDOUT by an empty record (3.3). Web servers put up with one that does not.
+    pub fn ends_stdout(&self) -> bool {
+        self.ends_stdout
+    }
+
     /// What starts it on a listening socket. Its threads are as many as it has by default.
     pub(crate) fn command(&self, listener: OwnedFd, processes: usize) -> Command {
         let mut command = Command::new(self.folder.join("run"));
@@ -134,13 +159,40 @@ impl Peer {
     }
 }
 
-/// What PEER_WORKERS counts: `processes` or `threads`, or nothing where the folder does not say.
-fn workers(folder: &Path) -> io::Result<String> {
-    match fs::read_to_string(folder.join("workers")) {
-        Ok(word) => Ok(word.trim().to_owned()),
+/// What a folder's file says; nothing where there is none. `workers` says what PEER_WORKERS counts: `processes` or `threads`.
+fn word_of(folder: &Path, file: &str) -> io::Result<String> {
+    match fs::read_to_string(folder.join(file)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        Err(error) => Err(error),
+        read => read,
     }
+}
+
+/// The file `params`: `NAME=VALUE` on each line, where a value that begins with `./` is a file of the folder.
+fn params(folder: &Path) -> Result<Vec<(String, String)>, PeerError> {
+    let param = |line: &str| {
+        let (name, value) = line.split_once('=').ok_or_else(|| declaration("params", line))?;
+        let value = match value.strip_prefix("./") {
+            Some(file) => folder.join(file).display().to_string(),
+            None => value.to_owned(),
+        };
+        Ok((name.to_owned(), value))
+    };
+    word_of(folder, "params")?.lines().map(param).collect()
+}
+
+/// The file `faults`: what a front end has to put up with.
+fn ends_stdout(folder: &Path) -> Result<bool, PeerError> {
+    const NO_END_OF_STDOUT: &str = "no end of STDOUT";
+
+    let faults = word_of(folder, "faults")?;
+    match faults.lines().find(|fault| *fault != NO_END_OF_STDOUT) {
+        Some(unknown) => Err(declaration("faults", unknown)),
+        None => Ok(faults.is_empty()),
+    }
+}
+
+fn declaration(file: &'static str, line: &str) -> PeerError {
+    PeerError::Declaration { file, line: line.to_owned() }
 }
 
 #[cfg(test)]
@@ -173,6 +225,56 @@ mod tests {
         let peers = sources().unwrap();
         let names: Vec<&str> = peers.iter().map(PeerSource::name).collect();
         assert!(names.is_sorted() && names.contains(&"php-fpm"), "{names:?}");
-        assert_eq!(workers(&discover::data_folder().join("peers/php-fpm")).unwrap(), "processes");
+        let folder = discover::data_folder().join("peers/php-fpm");
+        assert_eq!(word_of(&folder, "workers").unwrap(), "processes\n");
+    }
+
+    #[test]
+    fn what_is_particular_about_a_peer_stands_in_its_own_folder() {
+        let script = "SCRIPT_FILENAME";
+        for source in sources().unwrap() {
+            let (params, ends_stdout) =
+                (params(&source.folder).unwrap(), ends_stdout(&source.folder).unwrap());
+            if source.name() == "php-fpm" {
+                let [(name, file)] = &params[..] else { panic!("{params:?}") };
+                assert!(name == script && Path::new(file).is_absolute() && Path::new(file).is_file());
+                assert!(!ends_stdout);
+            } else {
+                assert!(params.is_empty() && ends_stdout, "{}", source.name());
+            }
+        }
+    }
+
+    #[test]
+    fn a_peer_is_asked_as_its_folder_says_and_held_to_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_owned();
+        let source = PeerSource { name: "any".into(), built: path.join("built"), folder: path.clone() };
+        fs::write(path.join("build"), "#!/bin/sh\necho 1.0\n").unwrap();
+        fs::set_permissions(path.join("build"), fs::Permissions::from_mode(0o755)).unwrap();
+        let hello = || crate::Entry::Peer(source.build().unwrap()).hello();
+        let plain = hello();
+        assert!(plain.expect.stdout_end);
+
+        fs::write(path.join("params"), "NAME=./file\nOTHER=a=b\n").unwrap();
+        fs::write(path.join("faults"), "no end of STDOUT\n").unwrap();
+        let particular = hello();
+        assert!(!particular.expect.stdout_end);
+        let file = path.join("file").display().to_string();
+        for (name, value) in [("NAME", &*file), ("OTHER", "a=b")] {
+            let has = |params: &[(Vec<u8>, Vec<u8>)]| {
+                params.contains(&(name.as_bytes().to_vec(), value.as_bytes().to_vec()))
+            };
+            assert!(has(&particular.params) && !has(&plain.params), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_folder_says_and_nobody_understands_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("params"), "NAME\n").unwrap();
+        fs::write(folder.path().join("faults"), "no end of STDOUT\nno manners\n").unwrap();
+        assert!(params(folder.path()).unwrap_err().to_string().contains("\"NAME\""));
+        assert!(ends_stdout(folder.path()).unwrap_err().to_string().contains("\"no manners\""));
     }
 }

@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use fcgi_verify::{Outcome, cases, run_case};
 
 use super::record::{Participant, Verified};
-use crate::entry::{Entry, Holds, Kind, probe};
+use crate::entry::{Entry, Holds, Kind};
 use crate::launch::{Family, Pool};
 
 /// Processes that it is verified with: a model of one connection per process then holds several.
@@ -16,7 +16,7 @@ pub(super) fn admit(entry: &Entry, family: Family) -> anyhow::Result<Participant
     let mut verified = Verified::default();
     if entry.kind() != Kind::Floor {
         let pool = entry.launch(family, PROCESSES)?;
-        verified = verify(&pool).with_context(|| "fcgi-verify")?;
+        verified = verify(entry, &pool).with_context(|| "fcgi-verify")?;
         entry.end(pool)?;
     }
     if entry.kind() == Kind::Strategy && !verified.failed.is_empty() {
@@ -36,8 +36,8 @@ pub(super) fn admit(entry: &Entry, family: Family) -> anyhow::Result<Participant
     })
 }
 
-fn verify(pool: &Pool) -> anyhow::Result<Verified> {
-    let target = probe(pool)?;
+fn verify(entry: &Entry, pool: &Pool) -> anyhow::Result<Verified> {
+    let target = entry.probe(pool)?;
     let mut verified = Verified::default();
     for case in cases().iter().filter(|case| case.quick) {
         match run_case(&target, case).outcome {
