@@ -3,16 +3,18 @@
 //!
 //! ```text
 //!   Record ──► findings ──► tables ──► markdown
-//!              (statistics)   └──────► page ◄── chart
+//!        (statistics, verdict) └──────► page ◄── chart
 //! ```
 
 mod chart;
 mod findings;
 mod markdown;
+mod metric;
 mod page;
 mod statistics;
 mod svg;
 mod tables;
+mod verdict;
 mod words;
 
 #[cfg(test)]

@@ -2,16 +2,18 @@
 
 use fcgi_load::Mode;
 
-use super::findings::{Cell, Findings, Metric, Row, Verdict};
+use super::findings::{Cell, Findings, Row};
+use super::metric::Metric;
 use super::statistics::Estimate;
 use super::svg::{Anchor, LogScale, Svg};
 use super::tables::{label, sorted};
+use super::verdict::{EQUAL, Verdict};
 use super::words;
 
 const WIDTH: f64 = 940.0;
 /// Where the names end, and where the plot does.
 const LEFT: f64 = 190.0;
-const RIGHT: f64 = 665.0;
+const RIGHT: f64 = 640.0;
 const ROW: f64 = 26.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 14.0;
@@ -19,57 +21,60 @@ const BOTTOM: f64 = 14.0;
 /// How a verdict is coloured.
 fn class(verdict: Verdict) -> &'static str {
     match verdict {
-        Verdict::Better => "better",
-        Verdict::Worse => "worse",
+        Verdict::Less => "better",
+        Verdict::More => "worse",
+        Verdict::Equal => "equal",
         _ => "open",
     }
 }
 
-/// The ratios to the reference, with their intervals; the band is what the twin leaves possible.
-pub(crate) fn ratios(findings: &Findings<'_>, cell: &Cell<'_>, metric: usize) -> String {
-    let kind = findings.metrics[metric];
+/// The ratios to the reference, with their intervals; where they are judged, the band is what counts as equal.
+pub(crate) fn ratios(findings: &Findings<'_>, cell: &Cell<'_>, metric: Metric) -> String {
+    let is_judged = metric == Metric::Cpu;
     let reference = &findings.record.reference;
-    let mut rows: Vec<&Row<'_>> =
-        cell.rows.iter().filter(|row| row.metrics[metric].ratio.is_some()).collect();
-    let ratio = |row: &Row<'_>| row.metrics[metric].ratio.map_or(1.0, |ratio| ratio.median);
+    let mut rows: Vec<&Row<'_>> = cell.rows.iter().filter(|row| row.by(metric).ratio.is_some()).collect();
+    let ratio = |row: &Row<'_>| row.by(metric).ratio.map_or(1.0, |ratio| ratio.center);
     rows.sort_by(|one, other| {
         let order = ratio(one).total_cmp(&ratio(other));
-        if kind.more_is_better() { order.reverse() } else { order }
+        if metric.more_is_better() { order.reverse() } else { order }
     });
     let height = TOP + ROW * (rows.len() + 1) as f64 + BOTTOM;
-    let title = format!("{} in {}, as a ratio to {reference}", kind.name(), findings.cell_name(cell));
+    let title = format!("{} in {}, as a ratio to {reference}", metric.name(), findings.cell_name(cell));
     let mut svg = Svg::new(WIDTH, height, &title);
 
     let ends = |estimate: Estimate| [estimate.low, estimate.high];
-    let all = rows.iter().filter_map(|row| row.metrics[metric].ratio).chain(cell.twin[metric]).flat_map(ends);
+    let all = rows.iter().filter_map(|row| row.by(metric).ratio).chain(cell.twin(metric)).flat_map(ends);
     let scale = LogScale::over(all.chain([0.9, 1.1]), LEFT, RIGHT);
     let floor = height - BOTTOM;
-    if let Some(twin) = cell.twin[metric] {
-        let (from, to) = (scale.at(twin.reach().recip()), scale.at(twin.reach()));
+    if is_judged {
+        let (from, to) = (scale.at(EQUAL.recip()), scale.at(EQUAL));
         svg.rectangle("band", (from, TOP), (to - from, floor - TOP));
     }
     grid(&mut svg, &scale, floor, words::tick);
     svg.line("one", (scale.at(1.0), TOP - 6.0), (scale.at(1.0), floor));
 
     for (at, row) in rows.iter().enumerate() {
-        let comparison = &row.metrics[metric];
-        let Some(estimate) = comparison.ratio else { continue };
+        let Some(estimate) = row.by(metric).ratio else { continue };
         let y = TOP + ROW * (at as f64 + 0.5);
         let mut name = label(row);
         if cell.has_fewer_in_flight(row) {
             name += &format!(", {} in flight", row.connections * row.streams);
         }
         svg.text("name", Anchor::End, (LEFT - 14.0, y + 4.5), &name);
-        draw(&mut svg, class(comparison.verdict), &scale, &estimate, y);
-        let words = format!("{}  {}", words::interval(&estimate), words::verdict(comparison.verdict, kind));
+        let verdict = if is_judged { row.verdict } else { Verdict::None };
+        draw(&mut svg, class(verdict), &scale, &estimate, y);
+        let remark = match metric {
+            Metric::Throughput if row.is_generator_bound() => "generator's limit".to_owned(),
+            _ => words::verdict(verdict),
+        };
+        let words = format!("{}  {remark}", words::interval(&estimate));
         svg.text("value", Anchor::Start, (RIGHT + 12.0, y + 4.5), &words);
     }
-    if let Some(twin) = cell.twin[metric] {
+    if let Some(twin) = cell.twin(metric) {
         let y = TOP + ROW * (rows.len() as f64 + 0.5);
         svg.text("name quiet", Anchor::End, (LEFT - 14.0, y + 4.5), &format!("{reference}, its twin"));
         draw(&mut svg, if cell.is_unfit(metric) { "worse" } else { "open" }, &scale, &twin, y);
-        let verdict = if cell.is_unfit(metric) { "unfit" } else { "" };
-        let words = format!("{}  {verdict}", words::interval(&twin));
+        let words = words::twin(&twin, cell.is_unfit(metric));
         svg.text("value", Anchor::Start, (RIGHT + 12.0, y + 4.5), &words);
     }
     svg.finish()
@@ -77,7 +82,7 @@ pub(crate) fn ratios(findings: &Findings<'_>, cell: &Cell<'_>, metric: usize) ->
 
 fn draw(svg: &mut Svg, class: &str, scale: &LogScale, estimate: &Estimate, y: f64) {
     svg.line(&format!("bar {class}"), (scale.at(estimate.low), y), (scale.at(estimate.high), y));
-    svg.circle(&format!("dot {class}"), (scale.at(estimate.median), y), 4.5);
+    svg.circle(&format!("dot {class}"), (scale.at(estimate.center), y), 4.5);
 }
 
 /// The marks of an axis on top, and lines down from them.
@@ -98,7 +103,7 @@ pub(crate) fn cpu(findings: &Findings<'_>, processes: usize) -> String {
         let value = |cell: &&Cell<'_>| {
             let row = cell.rows.iter().find(|row| row.entry.name == name)?;
             let class = if cell.has_fewer_in_flight(row) { "fewer" } else { "mark" };
-            Some((cell.mode, row.metrics[1].value?, class))
+            Some((cell.mode, row.by(Metric::Cpu).value?, class))
         };
         cells.iter().filter_map(value).collect()
     };
@@ -116,16 +121,16 @@ pub(crate) fn cpu(findings: &Findings<'_>, processes: usize) -> String {
         let y = TOP + ROW * (at as f64 + 0.5);
         svg.text("name", Anchor::End, (LEFT - 14.0, y + 4.5), &label(row));
         let values = values(&row.entry.name);
-        let places = || values.iter().map(|(_, value, _)| scale.at(value.median));
+        let places = || values.iter().map(|(_, value, _)| scale.at(value.center));
         let (from, to) = (places().fold(f64::INFINITY, f64::min), places().fold(0.0, f64::max));
         if from < to {
             svg.line("span", (from, y), (to, y));
         }
         for (mode, value, class) in &values {
             svg.line(&format!("bar {mode}"), (scale.at(value.low), y), (scale.at(value.high), y));
-            mark(&mut svg, class, *mode, (scale.at(value.median), y));
+            mark(&mut svg, class, *mode, (scale.at(value.center), y));
         }
-        let words: Vec<String> = values.iter().map(|(_, value, _)| words::number(value.median)).collect();
+        let words: Vec<String> = values.iter().map(|(_, value, _)| words::number(value.center)).collect();
         svg.text("value", Anchor::Start, (RIGHT + 12.0, y + 4.5), &words.join("  →  "));
     }
     svg.finish()
@@ -199,15 +204,15 @@ pub(crate) fn processes(findings: &Findings<'_>) -> Vec<String> {
     findings.record.entries.iter().map(|entry| panel(&entry.name, entry.wakes_all)).collect()
 }
 
-/// The place of each number of processes, and the median throughput there.
+/// The place of each number of processes, and the throughput there.
 fn throughputs(findings: &Findings<'_>, name: &str, mode: Mode) -> Vec<(usize, f64)> {
     let counts = &findings.record.plan.processes;
     let throughput = |at: usize| {
         let cell = findings.cells.iter().find(|cell| cell.mode == mode && cell.processes == counts[at])?;
         let row = cell.rows.iter().find(|row| row.entry.name == name)?;
-        Some((at, row.metrics[0].value?.median))
+        Some((at, row.by(Metric::Throughput).value?.center))
     };
-    if findings.metrics[0] != Metric::Throughput {
+    if !findings.metrics.contains(&Metric::Throughput) {
         return Vec::new();
     }
     (0..counts.len()).filter_map(throughput).collect()

@@ -4,64 +4,13 @@ use std::collections::BTreeMap;
 
 use fcgi_load::Mode;
 
-use super::statistics::{ALPHA, Estimate, holm, median, rounds_needed, signed_rank_test};
+use super::metric::{METRICS, Metric, micros_per_request};
+use super::statistics::{ALPHA, Estimate, Sample, median};
+use super::verdict::{self, LAUNCHES, Verdict};
 use crate::experiment::{Figures, Participant, Record, Trial, twin_of};
 
-/// A generator that is busy for more than this share of the time may be what limits the server.
+/// A generator that is busy for so much of the time may be what limits the server.
 const HEADROOM: f64 = 0.95;
-
-/// What is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Metric {
-    /// Requests per second, in a closed loop.
-    Throughput,
-    /// The latency that 99 of 100 requests do not exceed, in an open loop.
-    Latency,
-    /// Processor time of the workers for each request.
-    Cpu,
-}
-
-impl Metric {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Throughput => "throughput",
-            Self::Latency => "latency (p99)",
-            Self::Cpu => "CPU per request",
-        }
-    }
-
-    pub(crate) fn of(self, figures: &Figures) -> f64 {
-        match self {
-            Self::Throughput => figures.requests as f64 / figures.elapsed.as_secs_f64(),
-            Self::Latency => figures.latency_p99_ns as f64 / 1e3,
-            Self::Cpu => micros_per_request(figures.worker_cpu.as_secs_f64(), figures),
-        }
-    }
-
-    /// Whether more of it is better.
-    pub(crate) fn more_is_better(self) -> bool {
-        self == Self::Throughput
-    }
-}
-
-/// What may be said of a ratio.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Differs, and for the better.
-    Better,
-    /// Differs, and for the worse.
-    Worse,
-    /// Nothing was shown. That is no proof of equality.
-    NotToldApart,
-    /// Not even unanimous rounds would show anything.
-    TooFewRounds,
-    /// The generator may have been the limit.
-    GeneratorBound,
-    /// The same entry under two names differed.
-    Unfit,
-    /// There is nothing to compare.
-    None,
-}
 
 /// An entry beside the reference, by one metric.
 #[derive(Clone, Copy, Debug)]
@@ -69,9 +18,6 @@ pub(crate) struct Comparison {
     pub(crate) value: Option<Estimate>,
     /// To the reference, in the same rounds.
     pub(crate) ratio: Option<Estimate>,
-    /// By Holm's correction.
-    pub(crate) chance: f64,
-    pub(crate) verdict: Verdict,
 }
 
 /// An entry in a cell.
@@ -83,8 +29,10 @@ pub(crate) struct Row<'a> {
     /// Trials that count, and why others do not.
     pub(crate) valid: usize,
     pub(crate) void: Vec<&'a str>,
-    /// The first is throughput, or latency in an open loop; the second CPU.
-    pub(crate) metrics: [Comparison; 2],
+    /// In the order of [`METRICS`].
+    comparisons: [Comparison; METRICS.len()],
+    /// On CPU per request.
+    pub(crate) verdict: Verdict,
     pub(crate) why: Why,
 }
 
@@ -100,8 +48,6 @@ pub(crate) struct Why {
     pub(crate) voluntary: Option<f64>,
     pub(crate) involuntary: Option<f64>,
     pub(crate) system_calls: Option<f64>,
-    pub(crate) latency_p50_us: Option<f64>,
-    pub(crate) latency_p99_us: Option<f64>,
     pub(crate) pss_kib: Option<f64>,
     pub(crate) threads: Option<f64>,
     pub(crate) requests_per_process: Option<f64>,
@@ -117,9 +63,9 @@ pub(crate) struct Cell<'a> {
     pub(crate) processes: usize,
     /// Requests in flight, over all connections, of whoever holds so many.
     pub(crate) in_flight: usize,
-    /// The twin to the reference, by both metrics. Its interval is wide enough to hold 1 in all cells of a fit run at
-    /// once; none where the rounds are too few for that.
-    pub(crate) twin: [Option<Estimate>; 2],
+    /// The twin to the reference, by each of [`METRICS`]. Its intervals are wide enough to hold 1 in all cells of 95 of
+    /// 100 fit runs at once.
+    twin: [Option<Estimate>; METRICS.len()],
     pub(crate) rows: Vec<Row<'a>>,
 }
 
@@ -149,28 +95,20 @@ pub(crate) struct Peak<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Findings<'a> {
     pub(crate) record: &'a Record,
-    pub(crate) metrics: [Metric; 2],
+    /// What is told: throughput not in an open loop, where it is what was asked for.
+    pub(crate) metrics: &'static [Metric],
     pub(crate) cells: Vec<Cell<'a>>,
     pub(crate) gains: Vec<Gain<'a>>,
     pub(crate) peaks: Vec<Peak<'a>>,
-    /// Comparisons by each metric, which Holm's correction is for.
-    pub(crate) comparisons: usize,
-    /// The rounds without which nothing can be said.
-    pub(crate) rounds_needed: usize,
 }
 
 impl<'a> Findings<'a> {
     pub(crate) fn of(record: &'a Record) -> Self {
-        let first = if record.plan.rate.is_some() { Metric::Latency } else { Metric::Throughput };
-        let mut findings = Self {
-            record,
-            metrics: [first, Metric::Cpu],
-            cells: Vec::new(),
-            gains: Vec::new(),
-            peaks: Vec::new(),
-            comparisons: 0,
-            rounds_needed: 0,
+        let metrics: &[Metric] = match record.plan.rate {
+            None => &METRICS,
+            Some(_) => &[Metric::Cpu, Metric::Median, Metric::Tail],
         };
+        let mut findings = Self { record, metrics, cells: Vec::new(), gains: Vec::new(), peaks: Vec::new() };
         for &mode in &record.plan.modes {
             for &processes in &record.plan.processes {
                 let cell = findings.cell(mode, processes);
@@ -179,21 +117,13 @@ impl<'a> Findings<'a> {
                 }
             }
         }
-        findings.judge();
-        let cells = record.plan.modes.len() * record.plan.processes.len();
-        findings.rounds_needed = rounds_needed(findings.comparisons.max(2 * cells));
         findings.gains = findings.find_gains();
         findings.peaks = findings.find_peaks();
         findings
     }
 
-    /// The largest difference by a metric that the twin leaves possible, as a factor; none without a twin.
-    pub(crate) fn resolution(&self, metric: usize) -> Option<f64> {
-        self.cells.iter().filter_map(|cell| cell.twin[metric]).map(|twin| twin.reach()).reduce(f64::max)
-    }
-
     /// The cells in which the same entry under two names differed.
-    pub(crate) fn unfit(&self, metric: usize) -> Vec<&Cell<'a>> {
+    pub(crate) fn unfit(&self, metric: Metric) -> Vec<&Cell<'a>> {
         self.cells.iter().filter(|cell| cell.is_unfit(metric)).collect()
     }
 
@@ -207,22 +137,17 @@ impl<'a> Findings<'a> {
         let trials = |name: &str| self.trials(name, mode, processes);
         let reference = trials(&self.record.reference);
         let twins = trials(&twin);
-        // Each of them has to hold 1, in every cell and by both metrics.
-        let cells = self.record.plan.modes.len() * self.record.plan.processes.len();
-        let alpha = ALPHA / (2 * cells) as f64;
+        let is_reference = |name: &str| name == self.record.reference;
         let rows = self.record.entries.iter().filter_map(|entry| {
             let trials = trials(&entry.name);
             let first = trials.first()?;
             let figures: Vec<&Figures> = trials.iter().filter_map(|trial| trial.figures.as_ref()).collect();
             let compare = |metric: Metric| {
-                let values: Vec<f64> = figures.iter().map(|figures| metric.of(figures)).collect();
-                let logs = log_ratios(metric, &trials, &reference);
-                let is_compared = entry.name != self.record.reference && !logs.is_empty();
+                let logs = figures.iter().filter_map(|figures| logarithm(metric.of(figures)));
+                let ratio = Sample::of(log_ratios(metric, &trials, &reference));
                 Comparison {
-                    value: Estimate::of(&values, ALPHA, self.record.plan.seed),
-                    ratio: Estimate::of_ratio(&logs, ALPHA, self.record.plan.seed).filter(|_| is_compared),
-                    chance: signed_rank_test(&logs),
-                    verdict: Verdict::None,
+                    value: Sample::of(logs.collect()).map(|sample| sample.ratio(ALPHA)),
+                    ratio: ratio.filter(|_| !is_reference(&entry.name)).map(|sample| sample.ratio(ALPHA)),
                 }
             };
             Some(Row {
@@ -231,19 +156,32 @@ impl<'a> Findings<'a> {
                 streams: first.streams,
                 valid: figures.len(),
                 void: trials.iter().filter_map(|trial| trial.void.as_deref()).collect(),
-                metrics: self.metrics.map(compare),
+                comparisons: METRICS.map(compare),
+                verdict: Verdict::None,
                 why: self.why(&entry.name, mode, processes, &figures),
             })
         });
-        let rows = rows.collect();
-        let twin = self.metrics.map(|metric| {
-            let twin =
-                Estimate::of_ratio(&log_ratios(metric, &twins, &reference), alpha, self.record.plan.seed);
-            // Of fewer the widest interval is not wide enough to say anything.
-            twin.filter(|twin| twin.rounds >= rounds_needed(2 * cells))
+        let rows: Vec<Row<'a>> = rows.collect();
+        let checks = self.metrics.len() * self.record.plan.modes.len() * self.record.plan.processes.len();
+        let twin = METRICS.map(|metric| {
+            let sample = Sample::of(log_ratios(metric, &twins, &reference))?;
+            Some(sample.ratio(ALPHA / checks as f64))
         });
+        let samples: Vec<Option<Sample>> = rows
+            .iter()
+            .map(|row| {
+                let logs = || log_ratios(Metric::Cpu, &trials(&row.entry.name), &reference);
+                (!is_reference(&row.entry.name)).then(logs).and_then(Sample::of)
+            })
+            .collect();
         let (connections, streams) = self.record.plan.load(mode);
-        Cell { mode, processes, in_flight: connections * streams, twin, rows }
+        let mut cell = Cell { mode, processes, in_flight: connections * streams, twin, rows };
+        let is_unfit = cell.is_unfit(Metric::Cpu);
+        for (row, verdict) in cell.rows.iter_mut().zip(verdict::of_family(&samples)) {
+            let is_judged = !matches!(verdict, Verdict::None | Verdict::TooFewLaunches);
+            row.verdict = if is_unfit && is_judged { Verdict::Unfit } else { verdict };
+        }
+        cell
     }
 
     fn trials(&self, name: &str, mode: Mode, processes: usize) -> Vec<&'a Trial> {
@@ -294,65 +232,12 @@ impl<'a> Findings<'a> {
             system_calls: calls.map(|counted| {
                 counted.calls.iter().map(|(_, count)| count).sum::<u64>() as f64 / counted.requests as f64
             }),
-            latency_p50_us: of(&|figures| Some(figures.latency_p50_ns as f64 / 1e3)),
-            latency_p99_us: of(&|figures| Some(figures.latency_p99_ns as f64 / 1e3)),
             pss_kib: of(&|figures| mean(&|worker| worker.pss_kib, figures)),
             threads: of(&|figures| mean(&|worker| worker.threads, figures)),
             requests_per_process: of(&|figures| Some(figures.requests as f64 / processes as f64)),
             shares: share(f64::min).zip(share(f64::max)),
             peak_in_flight: of(&|figures| Some(figures.peak_in_flight.into())),
         }
-    }
-
-    /// Says what may be said, once all comparisons are known: how many there are is part of each.
-    fn judge(&mut self) {
-        let rows = |cells: &[Cell<'_>]| -> Vec<(usize, usize)> {
-            let places = cells
-                .iter()
-                .enumerate()
-                .flat_map(|(at, cell)| (0..cell.rows.len()).map(move |row| (at, row)));
-            places.collect()
-        };
-        for metric in 0..self.metrics.len() {
-            let compared: Vec<(usize, usize)> = rows(&self.cells)
-                .into_iter()
-                .filter(|&(cell, row)| self.cells[cell].rows[row].metrics[metric].ratio.is_some())
-                .collect();
-            self.comparisons = self.comparisons.max(compared.len());
-            let needed = rounds_needed(compared.len());
-            let chances: Vec<f64> = compared
-                .iter()
-                .map(|&(cell, row)| self.cells[cell].rows[row].metrics[metric].chance)
-                .collect();
-            for (&(cell, row), chance) in compared.iter().zip(holm(&chances)) {
-                let verdict =
-                    self.verdict(&self.cells[cell], &self.cells[cell].rows[row], metric, chance, needed);
-                let comparison = &mut self.cells[cell].rows[row].metrics[metric];
-                (comparison.chance, comparison.verdict) = (chance, verdict);
-            }
-        }
-    }
-
-    fn verdict(&self, cell: &Cell<'_>, row: &Row<'_>, metric: usize, chance: f64, needed: usize) -> Verdict {
-        let Some(ratio) = row.metrics[metric].ratio else { return Verdict::None };
-        let kind = self.metrics[metric];
-        let is_bound = |row: &Row<'_>| row.why.generator_load.is_some_and(|load| load >= HEADROOM);
-        let reference = cell.rows.iter().find(|row| row.entry.name == self.record.reference);
-        if kind == Metric::Throughput && (is_bound(row) || reference.is_some_and(is_bound)) {
-            return Verdict::GeneratorBound;
-        }
-        if ratio.rounds < needed {
-            return Verdict::TooFewRounds;
-        }
-        if cell.is_unfit(metric) {
-            return Verdict::Unfit;
-        }
-        let within =
-            cell.twin[metric].is_some_and(|twin| ratio.median.max(ratio.median.recip()) <= twin.reach());
-        if chance > ALPHA || ratio.holds(1.0) || within {
-            return Verdict::NotToldApart;
-        }
-        if (ratio.median > 1.0) == kind.more_is_better() { Verdict::Better } else { Verdict::Worse }
     }
 
     /// From one way of using connections to the next, where the run has both.
@@ -371,8 +256,8 @@ impl<'a> Findings<'a> {
                 for (from, to) in self.steps() {
                     let trials = |mode| self.trials(&entry.name, mode, processes);
                     let logs = log_ratios(Metric::Cpu, &trials(to), &trials(from));
-                    if let Some(ratio) = Estimate::of_ratio(&logs, ALPHA, self.record.plan.seed) {
-                        gains.push(Gain { entry, processes, from, to, ratio });
+                    if let Some(sample) = Sample::of(logs) {
+                        gains.push(Gain { entry, processes, from, to, ratio: sample.ratio(ALPHA) });
                     }
                 }
             }
@@ -381,7 +266,7 @@ impl<'a> Findings<'a> {
     }
 
     fn find_peaks(&self) -> Vec<Peak<'a>> {
-        if self.record.plan.processes.len() < 2 || self.metrics[0] != Metric::Throughput {
+        if self.record.plan.processes.len() < 2 || !self.metrics.contains(&Metric::Throughput) {
             return Vec::new();
         }
         let mut peaks = Vec::new();
@@ -424,8 +309,24 @@ impl Cell<'_> {
         row.connections * row.streams < self.in_flight
     }
 
-    pub(crate) fn is_unfit(&self, metric: usize) -> bool {
-        self.twin[metric].is_some_and(|twin| !twin.holds(1.0))
+    pub(crate) fn twin(&self, metric: Metric) -> Option<Estimate> {
+        self.twin[metric as usize]
+    }
+
+    /// Whether the twin's interval, of enough launches, does not hold 1.
+    pub(crate) fn is_unfit(&self, metric: Metric) -> bool {
+        self.twin(metric).is_some_and(|twin| twin.launches >= LAUNCHES && !twin.holds(1.0))
+    }
+}
+
+impl Row<'_> {
+    pub(crate) fn by(&self, metric: Metric) -> &Comparison {
+        &self.comparisons[metric as usize]
+    }
+
+    /// Whether the generator may have been the limit.
+    pub(crate) fn is_generator_bound(&self) -> bool {
+        self.why.generator_load.is_some_and(|load| load >= HEADROOM)
     }
 }
 
@@ -433,13 +334,12 @@ impl Cell<'_> {
 fn log_ratios(metric: Metric, trials: &[&Trial], others: &[&Trial]) -> Vec<f64> {
     let ratio = |trial: &Trial| {
         let other = others.iter().find(|other| other.round == trial.round)?;
-        let ratio = metric.of(trial.figures.as_ref()?) / metric.of(other.figures.as_ref()?);
         // A trial shorter than the clocks can tell gives none.
-        (ratio.is_finite() && ratio > 0.0).then(|| ratio.ln())
+        logarithm(metric.of(trial.figures.as_ref()?) / metric.of(other.figures.as_ref()?))
     };
     trials.iter().filter_map(|trial| ratio(trial)).collect()
 }
 
-fn micros_per_request(seconds: f64, figures: &Figures) -> f64 {
-    seconds * 1e6 / figures.requests.max(1) as f64
+fn logarithm(value: f64) -> Option<f64> {
+    (value.is_finite() && value > 0.0).then(|| value.ln())
 }

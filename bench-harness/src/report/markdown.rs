@@ -4,8 +4,7 @@ use super::findings::Findings;
 use super::tables::Table;
 
 pub(crate) fn of(findings: &Findings<'_>) -> String {
-    let mut text =
-        format!("# fcgi-lab compare, {}\n\n**{}**\n", findings.record.date, findings.resolution_sentence());
+    let mut text = format!("# fcgi-lab compare, {}\n\n**{}**\n", findings.record.date, findings.summary());
     for remark in findings.remarks() {
         text += &format!("\n- {remark}");
     }

@@ -2,8 +2,10 @@
 
 use super::chart;
 use super::findings::{Cell, Findings};
+use super::metric::Metric;
 use super::svg::escape;
 use super::tables::Table;
+use super::verdict::LAUNCHES;
 
 const STYLE: &str = include_str!("page.css");
 
@@ -20,9 +22,9 @@ pub(crate) fn of(findings: &Findings<'_>) -> String {
         regime = record.plan.regime,
         family = record.plan.family,
     );
-    let unfit = (0..findings.metrics.len()).any(|metric| !findings.unfit(metric).is_empty());
-    let class = if unfit || findings.rounds() < findings.rounds_needed { "verdict unfit" } else { "verdict" };
-    page += &format!("<p class=\"{class}\">{}</p>\n", escape(&findings.resolution_sentence()));
+    let unfit = findings.metrics.iter().any(|metric| !findings.unfit(*metric).is_empty());
+    let class = if unfit || findings.rounds() < LAUNCHES { "verdict unfit" } else { "verdict" };
+    page += &format!("<p class=\"{class}\">{}</p>\n", escape(&findings.summary()));
 
     question_of_2007(&mut page, findings);
     processes(&mut page, findings);
@@ -99,16 +101,23 @@ fn comparisons(page: &mut String, findings: &Findings<'_>) {
 }
 
 fn comparison(page: &mut String, findings: &Findings<'_>, cell: &Cell<'_>) {
-    for metric in 0..findings.metrics.len() {
-        if cell.rows.iter().all(|row| row.metrics[metric].ratio.is_none()) {
+    // The others are in the table.
+    let drawn = |metric: &&Metric| match findings.record.plan.rate {
+        None => matches!(metric, Metric::Cpu | Metric::Throughput),
+        Some(_) => matches!(metric, Metric::Cpu | Metric::Tail),
+    };
+    for &metric in findings.metrics.iter().filter(drawn) {
+        if cell.rows.iter().all(|row| row.by(metric).ratio.is_none()) {
             continue;
         }
-        let kind = findings.metrics[metric];
-        let better = if kind.more_is_better() { "right" } else { "left" };
+        let reading = match metric {
+            Metric::Cpu => "The band is what counts as equal: 3 % to either side.",
+            _ => "Intervals of 95 %, and no verdict.",
+        };
+        let better = if metric.more_is_better() { "right" } else { "left" };
         *page += &format!(
-            "<h3>{}, as a ratio to {}</h3>\n<p class=\"quiet\">Better is to the {better}. A difference within the \
-             band cannot be told from none.</p>\n",
-            escape(&capitalised(kind.name())),
+            "<h3>{}, as a ratio to {}</h3>\n<p class=\"quiet\">Better is to the {better}. {reading}</p>\n",
+            escape(&capitalised(metric.name())),
             escape(&findings.record.reference),
         );
         *page += &format!("<figure>{}</figure>\n", chart::ratios(findings, cell, metric));

@@ -2,8 +2,11 @@
 
 use fcgi_load::Mode;
 
-use super::findings::{Cell, Findings, Metric, Row};
-use super::words::{interval, number, or_dash, percent, percent_beyond_one, ratio, verdict, whole};
+use super::findings::{Cell, Findings, Row};
+use super::metric::Metric;
+use super::statistics::median;
+use super::verdict::LAUNCHES;
+use super::words::{interval, number, or_dash, percent, percent_beyond_one, ratio, twin, verdict, whole};
 use crate::entry::Kind;
 use crate::launch::Family;
 
@@ -42,37 +45,54 @@ fn short_version(version: &str) -> &str {
 }
 
 impl Findings<'_> {
-    /// The sentence that stands on top: how small a difference this run could have seen.
-    pub(crate) fn resolution_sentence(&self) -> String {
-        let unfit: Vec<String> = (0..self.metrics.len())
-            .flat_map(|metric| {
-                self.unfit(metric)
-                    .into_iter()
-                    .map(move |cell| format!("{} in {}", self.metrics[metric].name(), self.cell_name(cell)))
-            })
-            .collect();
+    /// What stands on top: how near the ratios are known, and whether the run is fit.
+    pub(crate) fn summary(&self) -> String {
         let reference = &self.record.reference;
-        let resolved: Vec<String> = (0..self.metrics.len())
-            .filter_map(|metric| {
-                let reach = self.resolution(metric)?;
-                Some(format!("{} of {}", percent_beyond_one(reach), self.metrics[metric].name()))
+        let rounds = self.rounds();
+        let mut sentences = Vec::new();
+        let known: Vec<(f64, String)> = self
+            .cells
+            .iter()
+            .flat_map(|cell| cell.rows.iter().map(move |row| (cell, row)))
+            .filter_map(|(cell, row)| {
+                let reach = row.by(Metric::Cpu).ratio?.reach();
+                Some((reach, format!("{} in {}", row.entry.name, self.cell_name(cell))))
             })
             .collect();
-        let (rounds, needed) = (self.rounds(), self.rounds_needed);
-        if resolved.is_empty() {
-            return format!("Too few rounds: {rounds}, and {needed} are needed to say anything.");
+        if rounds < LAUNCHES {
+            sentences.push(format!(
+                "Too few launches for a verdict: {rounds}, and {LAUNCHES} are needed. There are intervals only."
+            ));
         }
-        let mut sentence = format!(
-            "This run resolves {}: by so much may {reference}, run twice under two names, differ from itself.",
-            resolved.join(" and ")
-        );
-        if rounds < needed {
-            sentence += &format!(" Too few rounds: {rounds}, and so many comparisons need {needed}.");
+        let widest = known.iter().reduce(|one, other| if other.0 > one.0 { other } else { one });
+        if let (Some(half), Some((reach, whose))) = (median(known.iter().map(|(reach, _)| *reach)), widest) {
+            sentences.push(format!(
+                "Half of the ratios of CPU per request to {reference} are known within {}; the widest, {whose}, \
+                 within {}.",
+                percent_beyond_one(half),
+                percent_beyond_one(*reach)
+            ));
         }
+        let unfit: Vec<String> = self
+            .metrics
+            .iter()
+            .flat_map(|&metric| {
+                let cells = self.unfit(metric).into_iter();
+                cells.map(move |cell| format!("{} in {}", metric.name(), self.cell_name(cell)))
+            })
+            .collect();
+        let twin_ran = self.cells.iter().any(|cell| cell.twin(Metric::Cpu).is_some());
         if !unfit.is_empty() {
-            sentence += &format!(" It is unfit for {}: there it did differ.", unfit.join(", "));
+            sentences.push(format!(
+                "The run is unfit for {}: there {reference}, run twice under two names, differed from itself.",
+                unfit.join(", ")
+            ));
+        } else if rounds >= LAUNCHES && twin_ran {
+            sentences.push(format!(
+                "{reference}, run twice under two names, did not differ from itself, as it must not."
+            ));
         }
-        sentence
+        sentences.join(" ")
     }
 
     /// How it was made, as names and values.
@@ -155,11 +175,9 @@ impl Findings<'_> {
             };
             let Some(any) = modes.iter().find_map(of) else { continue };
             let mut row = vec![label(any)];
-            row.extend(
-                modes
-                    .iter()
-                    .map(|mode| or_dash(of(mode).and_then(|row| Some(row.metrics[1].value?.median)), number)),
-            );
+            row.extend(modes.iter().map(|mode| {
+                or_dash(of(mode).and_then(|row| Some(row.by(Metric::Cpu).value?.center)), number)
+            }));
             for &(from, to) in &steps {
                 let gain = self.gains.iter().find(|gain| {
                     gain.entry.name == entry.name
@@ -176,43 +194,46 @@ impl Findings<'_> {
     pub(crate) fn comparison_table(&self, cell: &Cell<'_>) -> Table {
         let reference = &self.record.reference;
         let to = format!("to {reference} (95 %)");
-        let first = match self.metrics[0] {
-            Metric::Latency => "latency p99, µs",
-            _ => "requests/s",
-        };
-        let mut table =
-            Table::new(&["", first, &to, "verdict", "CPU µs/request", &to, "verdict", "in flight"]);
+        let mut head = vec![""];
+        for metric in self.metrics {
+            head.extend([metric.unit(), &to]);
+            if *metric == Metric::Cpu {
+                head.push("verdict");
+            }
+        }
+        head.push("in flight");
+        let mut table = Table::new(&head);
         for row in sorted(cell) {
             let mut cells = vec![label(row)];
-            for (metric, comparison) in self.metrics.iter().zip(&row.metrics) {
-                let value = comparison.value.map(|value| value.median);
-                cells.push(or_dash(value, if *metric == Metric::Cpu { number } else { whole }));
+            for &metric in self.metrics {
+                let comparison = row.by(metric);
+                let value = comparison.value.map(|value| value.center);
+                cells.push(or_dash(value, if metric == Metric::Throughput { whole } else { number }));
                 let is_reference = row.entry.name == *reference;
                 cells.push(match &comparison.ratio {
                     Some(estimate) => interval(estimate),
                     None if is_reference => "reference".to_owned(),
                     None => "–".to_owned(),
                 });
-                let words = verdict(comparison.verdict, *metric);
-                cells.push(if row.valid == 0 { "void" } else { words }.to_owned());
+                if metric == Metric::Cpu {
+                    cells.push(if row.valid == 0 { "void".to_owned() } else { verdict(row.verdict) });
+                }
             }
             cells.push(format!("{} × {}", row.connections, row.streams));
             table.rows.push(cells);
         }
-        if let [Some(one), Some(other)] = &cell.twin {
-            let unfit = |metric| if cell.is_unfit(metric) { "unfit" } else { "" }.to_owned();
-            let name = crate::experiment::twin_of(reference);
+        if cell.twin(Metric::Cpu).is_some() {
             let dash = || "–".to_owned();
-            table.rows.push(vec![
-                name,
-                dash(),
-                interval(one),
-                unfit(0),
-                dash(),
-                interval(other),
-                unfit(1),
-                dash(),
-            ]);
+            let mut cells = vec![crate::experiment::twin_of(reference)];
+            for &metric in self.metrics {
+                let words = |estimate| twin(&estimate, cell.is_unfit(metric));
+                cells.extend([dash(), cell.twin(metric).map_or_else(dash, words)]);
+                if metric == Metric::Cpu {
+                    cells.push(String::new());
+                }
+            }
+            cells.push(dash());
+            table.rows.push(cells);
         }
         table
     }
@@ -228,8 +249,6 @@ impl Findings<'_> {
             "voluntary switches",
             "involuntary",
             "system calls",
-            "p50 µs",
-            "p99 µs",
             "PSS KiB",
             "threads",
             "requests per process",
@@ -256,8 +275,6 @@ impl Findings<'_> {
                 fine(why.voluntary),
                 fine(why.involuntary),
                 two(why.system_calls),
-                or_dash(why.latency_p50_us, whole),
-                or_dash(why.latency_p99_us, whole),
                 or_dash(why.pss_kib, whole),
                 or_dash(why.threads, whole),
                 or_dash(why.requests_per_process, whole),
@@ -351,6 +368,19 @@ impl Findings<'_> {
                     fewer.join(", ")
                 ));
             }
+            let bound: Vec<&str> = cell
+                .rows
+                .iter()
+                .filter(|row| self.metrics.contains(&Metric::Throughput) && row.is_generator_bound())
+                .map(|row| row.entry.name.as_str())
+                .collect();
+            if !bound.is_empty() {
+                remarks.push(format!(
+                    "{}: throughput may be the generator's limit, not their own, in {}.",
+                    self.cell_name(cell),
+                    bound.join(", ")
+                ));
+            }
             let absent: Vec<&str> = self
                 .record
                 .entries
@@ -368,14 +398,21 @@ impl Findings<'_> {
     /// How to read it all.
     pub(crate) fn method(&self) -> String {
         format!(
-            "Each round ran everything once, in an order shuffled anew. Ratios are formed inside a round; what is \
-             shown is their median over the rounds, with a 95 % interval from bootstrapping rounds on their \
-             logarithms. A verdict needs an interval without 1, a ratio beyond what the twin of {} leaves possible, \
-             and a chance under 5 % by Wilcoxon's signed-rank test after Holm's correction for {} comparisons by each \
-             metric. \"Not told apart\" is no proof of equality. CPU per request is user and system time of all the \
-             pool's processes, reaped children included. Context switches are those of a pool's whole life, by its \
-             requests; system calls were counted by strace in a pass of their own.",
-            self.record.reference, self.comparisons
+            "Each round ran everything once, in an order shuffled anew, on fresh pools: it is a launch of each. Ratios \
+             are formed inside a round. What is shown is the Hodges-Lehmann estimate over the launches, on logarithms, \
+             with its exact 95 % interval, that of Wilcoxon's signed-rank test (normal beyond 50 launches; fewer than \
+             6 cannot give 95 %: their interval reaches from the least to the greatest, and 5 launches give 93.8 %, 3 \
+             give 75 %). CPU per request alone is judged, from {LAUNCHES} launches on. First: the 90 % interval lies \
+             inside 1/1.03 to 1.03: equal within 3 %. Else: the 95 % interval excludes 1, also after Holm's correction \
+             for all ratios of its cell: less or more. Else it is undecided, with the number of further launches that \
+             would decide it if estimate and spread stay as they are; an interval without 1 can be undecided, by the \
+             correction. Equality is not corrected: of entries that differ by 3 % exactly, each is called equal with a \
+             chance of up to 5 %. Throughput, p50 and p99 have intervals and no verdict. The twin of {} is a check of \
+             the run: its intervals, whose confidence stands beside them, are so wide that all of them hold 1 in 95 \
+             of 100 fit runs; where one does not, the run is unfit. CPU per request is user and system time of all \
+             the pool's processes, reaped children included. Context switches are those of a pool's whole life, by \
+             its requests; system calls were counted by strace in a pass of their own.",
+            self.record.reference
         )
     }
 }
@@ -390,7 +427,7 @@ fn regime_words(regime: crate::experiment::Regime) -> &'static str {
 /// The least CPU per request first; what never counted last.
 pub(crate) fn sorted<'a, 'b>(cell: &'b Cell<'a>) -> Vec<&'b Row<'a>> {
     let mut rows: Vec<&Row<'_>> = cell.rows.iter().collect();
-    let key = |row: &Row<'_>| row.metrics[1].value.map_or(f64::INFINITY, |value| value.median);
+    let key = |row: &Row<'_>| row.by(Metric::Cpu).value.map_or(f64::INFINITY, |value| value.center);
     rows.sort_by(|one, other| key(one).total_cmp(&key(other)));
     rows
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use fcgi_load::Mode;
 
-use super::findings::{Findings, Verdict};
+use super::findings::Findings;
+use super::metric::Metric;
+use super::verdict::Verdict;
 use super::{markdown, page};
 use crate::entry::Kind;
 use crate::experiment::{
@@ -122,11 +124,11 @@ fn trial(round: usize, name: &str, mode: Mode, requests: f64, cpu_us: f64) -> Tr
     }
 }
 
-/// The verdicts on throughput and CPU in keep mode.
-fn verdicts(findings: &Findings<'_>, name: &str) -> [Verdict; 2] {
+/// The verdict in keep mode.
+fn verdict(findings: &Findings<'_>, name: &str) -> Verdict {
     let cell = findings.cells.iter().find(|cell| cell.mode == Mode::Keep).unwrap();
     let row = cell.rows.iter().find(|row| row.entry.name == name).unwrap();
-    [row.metrics[0].verdict, row.metrics[1].verdict]
+    row.verdict
 }
 
 #[test]
@@ -135,15 +137,20 @@ fn a_known_difference_is_found_under_a_drift_that_is_larger_than_it() {
     let findings = Findings::of(&record);
     let cell = &findings.cells[1];
     let twice = cell.rows.iter().find(|row| row.entry.name == "twice").unwrap();
-    let ratio = twice.metrics[0].ratio.unwrap();
-    assert!((ratio.median - 2.0).abs() < 0.05 && ratio.low > 1.95 && ratio.high < 2.05, "{ratio:?}");
-    assert_eq!(verdicts(&findings, "twice"), [Verdict::Better; 2]);
-    assert_eq!(verdicts(&findings, "same"), [Verdict::NotToldApart; 2]);
-    assert_eq!(verdicts(&findings, "base"), [Verdict::None; 2]);
-    // The noise is 1.2 % at most on each side of a ratio.
-    let resolution = findings.resolution(0).unwrap();
-    assert!(resolution > 1.0 && resolution < 1.025, "{resolution}");
-    assert!(findings.unfit(0).is_empty());
+    let ratio = |metric| twice.by(metric).ratio.unwrap();
+    let throughput = ratio(Metric::Throughput);
+    assert!(
+        (throughput.center - 2.0).abs() < 0.05 && throughput.low > 1.95 && throughput.high < 2.05,
+        "{throughput:?}"
+    );
+    assert!((ratio(Metric::Cpu).center - 0.5).abs() < 0.02);
+    assert!((ratio(Metric::Tail).center - 1.0).abs() < 1e-9);
+    assert_eq!(
+        ["twice", "same", "base"].map(|name| verdict(&findings, name)),
+        [Verdict::Less, Verdict::Equal, Verdict::None]
+    );
+    assert!(findings.metrics.iter().all(|metric| findings.unfit(*metric).is_empty()));
+    assert!(findings.summary().contains("base, run twice under two names, did not differ from itself"));
 }
 
 #[test]
@@ -152,8 +159,8 @@ fn what_a_mode_saves_is_a_ratio_within_the_entry() {
     let findings = Findings::of(&record);
     let gain =
         |from| findings.gains.iter().find(|gain| gain.entry.name == "twice" && gain.from == from).unwrap();
-    assert!((gain(Mode::Close).ratio.median - 0.5).abs() < 0.01);
-    assert!((gain(Mode::Keep).ratio.median - 0.1).abs() < 0.001);
+    assert!((gain(Mode::Close).ratio.center - 0.5).abs() < 0.01);
+    assert!((gain(Mode::Keep).ratio.center - 0.1).abs() < 0.001);
 }
 
 #[test]
@@ -165,15 +172,14 @@ fn a_run_of_one_mode_says_nothing_of_what_others_save() {
 }
 
 #[test]
-fn too_few_rounds_are_said_to_be_too_few_however_clear_they_look() {
-    let record = record(5);
+fn nine_launches_have_intervals_and_no_verdict_however_clear_they_look() {
+    let record = record(9);
     let findings = Findings::of(&record);
-    // Two entries in three modes, so six comparisons, and as many of the twin: 2 / 2^n * 6 <= 0.05.
-    assert_eq!(findings.rounds_needed, 8);
-    assert_eq!(verdicts(&findings, "twice"), [Verdict::TooFewRounds; 2]);
-    assert_eq!(findings.resolution(0), None);
-    assert!(findings.resolution_sentence().contains("Too few rounds: 5, and 8 are needed"));
-    assert!(!markdown(&record).contains("tied"));
+    assert_eq!(verdict(&findings, "twice"), Verdict::TooFewLaunches);
+    assert!(findings.summary().starts_with("Too few launches for a verdict: 9, and 10 are needed."));
+    let text = markdown(&record);
+    assert!(text.contains("too few launches") && text.contains("0.50 (0."), "{text}");
+    assert_eq!(verdict(&Findings::of(&self::record(10)), "twice"), Verdict::Less);
 }
 
 #[test]
@@ -185,22 +191,46 @@ fn a_twin_that_differs_from_itself_makes_the_run_unfit() {
         trial.figures.as_mut().unwrap().requests *= 2;
     }
     let findings = Findings::of(&record);
-    assert_eq!(verdicts(&findings, "twice"), [Verdict::Unfit; 2]);
-    assert!(findings.resolution_sentence().contains("unfit for throughput in keep"));
+    assert_eq!(verdict(&findings, "twice"), Verdict::Unfit);
+    assert!(findings.summary().contains("unfit for CPU per request in keep, throughput in keep"));
     // Other modes are as fit as they were.
-    assert_eq!(findings.cells[0].rows[2].metrics[0].verdict, Verdict::Better);
+    assert_eq!(findings.cells[0].rows[2].verdict, Verdict::Less);
+    for text in [markdown(&record), page(&record)] {
+        assert!(text.contains("unfit run") && text.contains(" %, unfit"), "{text}");
+    }
 }
 
 #[test]
-fn there_is_no_verdict_on_throughput_where_the_generator_is_the_limit() {
+fn throughput_that_may_be_the_generators_limit_is_named() {
     let mut record = record(11);
     for trial in record.trials.iter_mut().filter(|trial| trial.entry == "twice") {
         trial.figures.as_mut().unwrap().generator_cpu = Duration::from_millis(970);
     }
-    let findings = Findings::of(&record);
     // CPU per request is the workers' own.
-    assert_eq!(verdicts(&findings, "twice"), [Verdict::GeneratorBound, Verdict::Better]);
-    assert_eq!(verdicts(&findings, "same"), [Verdict::NotToldApart; 2]);
+    assert_eq!(verdict(&Findings::of(&record), "twice"), Verdict::Less);
+    assert!(
+        markdown(&record)
+            .contains("- keep: throughput may be the generator's limit, not their own, in twice.")
+    );
+}
+
+#[test]
+fn an_open_loop_tells_of_latencies_and_not_of_the_rate_that_it_asked_for() {
+    let mut record = record(11);
+    record.plan.rate = Some(1000.0);
+    for text in [markdown(&record), page(&record)] {
+        assert!(text.contains("p50 µs") && text.contains("p99 µs") && !text.contains("requests/s"), "{text}");
+    }
+}
+
+#[test]
+fn both_forms_say_the_same_verdicts() {
+    let record = record(11);
+    for text in [markdown(&record), page(&record)] {
+        assert!(text.contains("equal within 3 %"), "{text}");
+        assert!(text.contains("Equality is not corrected"));
+        assert!(text.contains("Half of the ratios of CPU per request to base are known within"));
+    }
 }
 
 #[test]
@@ -211,7 +241,7 @@ fn a_void_trial_takes_no_part_and_is_told() {
     (voided.void, voided.figures) = (Some("1 of 9 requests failed: | a wrong body".to_owned()), None);
     let findings = Findings::of(&record);
     let row = findings.cells[1].rows.iter().find(|row| row.entry.name == "twice").unwrap();
-    assert_eq!((row.valid, row.metrics[0].ratio.unwrap().rounds), (10, 10));
+    assert_eq!((row.valid, row.by(Metric::Throughput).ratio.unwrap().launches), (10, 10));
     assert!(
         markdown(&record).contains("twice, keep: 1 of 11 trials are void; the first: 1 of 9 requests failed")
     );
@@ -253,7 +283,7 @@ fn the_same_data_give_the_same_bytes_also_through_a_file() {
 #[test]
 fn a_run_without_a_round_has_a_report_too() {
     let record = record(0);
-    assert!(markdown(&record).contains("Too few rounds: 0"));
+    assert!(markdown(&record).contains("Too few launches for a verdict: 0"));
     assert!(page(&record).contains("</html>"));
 }
 

@@ -1,7 +1,7 @@
 //! Numbers and verdicts as people read them.
 
-use super::findings::{Metric, Verdict};
 use super::statistics::Estimate;
+use super::verdict::{MOST_LAUNCHES, Verdict};
 
 /// Three digits that count, and commas between thousands.
 pub(crate) fn number(value: f64) -> String {
@@ -29,10 +29,11 @@ fn commas(number: &str) -> String {
     text + rest
 }
 
-/// A ratio: two digits after the point, or more where it is small.
+/// A ratio: two digits after the point, or more where it is small, or where two would not tell it from 1.
 pub(crate) fn ratio(value: f64) -> String {
     match value {
         value if value >= 10.0 => format!("{value:.1}"),
+        value if (0.995..1.005).contains(&value) => format!("{value:.3}"),
         value if value >= 0.1 => format!("{value:.2}"),
         _ => format!("{value:.3}"),
     }
@@ -44,9 +45,15 @@ pub(crate) fn tick(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// A median ratio and its interval.
+/// A ratio and its interval.
 pub(crate) fn interval(estimate: &Estimate) -> String {
-    format!("{} ({} to {})", ratio(estimate.median), ratio(estimate.low), ratio(estimate.high))
+    format!("{} ({} to {})", ratio(estimate.center), ratio(estimate.low), ratio(estimate.high))
+}
+
+/// The twin's: with its own confidence, since it is not that of the column.
+pub(crate) fn twin(estimate: &Estimate, is_unfit: bool) -> String {
+    let mark = if is_unfit { ", unfit" } else { "" };
+    format!("{}, {:.1} %{mark}", interval(estimate), estimate.confidence * 100.0)
 }
 
 /// How far a factor is from 1.
@@ -63,24 +70,23 @@ pub(crate) fn or_dash(value: Option<f64>, words: impl Fn(f64) -> String) -> Stri
     value.map_or_else(|| "–".to_owned(), words)
 }
 
-pub(crate) fn verdict(verdict: Verdict, metric: Metric) -> &'static str {
-    match verdict {
-        Verdict::Better => match metric {
-            Metric::Throughput => "faster",
-            Metric::Latency => "shorter",
-            Metric::Cpu => "less",
-        },
-        Verdict::Worse => match metric {
-            Metric::Throughput => "slower",
-            Metric::Latency => "longer",
-            Metric::Cpu => "more",
-        },
-        Verdict::NotToldApart => "not told apart",
-        Verdict::TooFewRounds => "too few rounds",
-        Verdict::GeneratorBound => "generator's limit",
+pub(crate) fn verdict(verdict: Verdict) -> String {
+    let words = match verdict {
+        Verdict::Equal => "equal within 3 %",
+        Verdict::Less => "less",
+        Verdict::More => "more",
+        Verdict::Undecided(further) => {
+            return match further {
+                Some(1) => "undecided: 1 more launch".to_owned(),
+                Some(launches) => format!("undecided: {launches} more launches"),
+                None => format!("undecided: over {MOST_LAUNCHES} more"),
+            };
+        }
+        Verdict::TooFewLaunches => "too few launches",
         Verdict::Unfit => "unfit run",
         Verdict::None => "",
-    }
+    };
+    words.to_owned()
 }
 
 #[cfg(test)]
@@ -94,6 +100,10 @@ mod tests {
         {
             assert_eq!(number(value), text);
         }
+        assert_eq!(
+            [0.0504, 0.994, 0.998, 1.0, 12.34].map(ratio),
+            ["0.050", "0.99", "0.998", "1.000", "12.3"]
+        );
         assert_eq!(whole(-123_456.0), "-123,456");
         assert_eq!(percent_beyond_one(1.0312), "3.1 %");
         assert_eq!([0.15, 1.0, 10.0, 100.0].map(tick), ["0.15", "1", "10", "100"]);

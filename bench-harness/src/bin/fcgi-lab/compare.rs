@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     reference: Option<String>,
 
-    /// How often each entry runs in each mode
+    /// How often each entry runs in each mode, on a fresh pool; fewer than 10 give intervals and no verdict
     #[arg(long, value_name = "N", default_value_t = 11, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
 
