@@ -12,8 +12,8 @@ use super::words;
 
 const WIDTH: f64 = 940.0;
 /// Where the names end, and where the plot does.
-const LEFT: f64 = 190.0;
-const RIGHT: f64 = 640.0;
+const LEFT: f64 = 212.0;
+const RIGHT: f64 = 590.0;
 const ROW: f64 = 26.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 14.0;
