@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn each_verdict_on_known_launches() {
-        // The nine means left out of 55 at each end of evenly spread launches leave 0.67 of the spread to both sides.
+        // The exact interval of evenly spread launches is narrower than they are.
         let family = [
             around(1.0, 0.02),
             around(1.02, 0.01),
