@@ -108,34 +108,28 @@ impl Estimate {
 }
 
 /// How many means of pairs to leave out at each end, so that what is left misses with a chance of at most `alpha`; and
-/// the confidence that this gives.
+/// the confidence that this gives. Leaving out none is the widest interval that there is.
 fn rank_outside(launches: usize, alpha: f64) -> (usize, f64) {
-    let least = |sum: f64| 1.0 - 2.0 * sum;
-    if launches > EXACT {
-        let outside = rank_outside_if_normal(launches, alpha);
-        let (mean, deviation) = normal(&(1..=launches).map(|rank| 2 * rank).collect::<Vec<_>>());
-        return (outside, least(normal_tail((outside as f64 + 0.5 - mean) / deviation)));
-    }
-    let ranks: Vec<usize> = (1..=launches).collect();
-    let mut below = 0.0;
-    let mut outside = 0;
-    let mut chance_below = 0.0;
-    for (sum, chance) in chances_of_sums(&ranks).into_iter().enumerate() {
-        below += chance;
-        // Leaving out none is the widest interval that there is.
-        if sum > 0 && 2.0 * below > alpha {
-            break;
-        }
-        (outside, chance_below) = (sum, below);
-    }
-    (outside, least(chance_below))
+    let tails = tails_of_rank_sums(launches);
+    let rare = tails.iter().take_while(|tail| 2.0 * **tail <= alpha).count();
+    let outside = rare.saturating_sub(1);
+    (outside, 1.0 - 2.0 * tails[outside])
 }
 
-fn rank_outside_if_normal(launches: usize, alpha: f64) -> usize {
-    let (mean, deviation) = normal(&(1..=launches).map(|rank| 2 * rank).collect::<Vec<_>>());
-    // With the correction for continuity: a sum of k or less is one below k + 1/2.
-    let is_rare = |sum: &usize| 2.0 * normal_tail((*sum as f64 + 0.5 - mean) / deviation) <= alpha;
-    (0..launches * launches / 4).take_while(is_rare).last().unwrap_or(0)
+/// The chance that the sum of the ranks to one side is this or less, for each sum up to its mean at least.
+fn tails_of_rank_sums(launches: usize) -> Vec<f64> {
+    if launches > EXACT {
+        let (mean, deviation) = normal(&(1..=launches).map(|rank| 2 * rank).collect::<Vec<_>>());
+        // With the correction for continuity: a sum of k or less is one below k + 1/2.
+        let tail = |sum: usize| normal_tail((sum as f64 + 0.5 - mean) / deviation);
+        return (0..launches * launches / 4).map(tail).collect();
+    }
+    let chances = chances_of_sums(&(1..=launches).collect::<Vec<_>>());
+    let add = |below: &mut f64, chance: f64| {
+        *below += chance;
+        Some(*below)
+    };
+    chances.into_iter().scan(0.0, add).collect()
 }
 
 /// The mean and the standard deviation of the sum of these ranks, given doubled, each taken or not by the toss of a coin.
