@@ -25,15 +25,18 @@ impl Closing {
     /// Begins. `None` where there is nothing left to do. A socket that was inherited is its spawner's, who may give it to the
     /// next process: it is only closed.
     pub(crate) fn begin(mut listener: Listener) -> Option<Self> {
+        if !listener.is_ours() {
+            return None;
+        }
         // Who connects from now on is told at once.
         listener.unpublish();
         let is_tcp = listener.socket().local_addr().is_ok_and(|address| address.domain() != Domain::UNIX);
-        if listener.is_ours() && is_tcp {
+        if is_tcp {
             // Where it fails, a connection that comes in this moment is reset.
             let _ = listener.socket().attach_filter(&no_new_connections());
         }
         thread::sleep(CONNECTING);
-        (listener.is_ours() && is_tcp).then_some(Self(listener))
+        is_tcp.then_some(Self(listener))
     }
 
     /// Ends it, if none waits that this would reset; to be called until it returns `None`.

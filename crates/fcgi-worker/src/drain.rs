@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+use crate::pauses::Pauses;
 use crate::signals;
 use alone::Alone;
 
@@ -32,7 +33,7 @@ static WAKE_WRITER: AtomicI32 = AtomicI32::new(-1);
 /// The timer's id, which is a pointer in C's eyes.
 static REPEAT: AtomicPtr<libc::c_void> = AtomicPtr::new(ptr::null_mut());
 
-/// The pauses of [`Pauses`].
+/// See [`pauses`].
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(160);
 
@@ -75,7 +76,7 @@ pub fn join(threads: Vec<JoinHandle<io::Result<()>>>) -> io::Result<()> {
         // Interrupted or not, the flag is what counts.
         let _ = poll(&mut [PollFd::new(&wake(), PollFlags::IN)], None);
     }
-    let mut pauses = Pauses::default();
+    let mut pauses = pauses();
     while !threads.iter().all(JoinHandle::is_finished) {
         threads.iter().for_each(interrupt);
         thread::sleep(pauses.next_pause());
@@ -85,27 +86,12 @@ pub fn join(threads: Vec<JoinHandle<io::Result<()>>>) -> io::Result<()> {
         .try_for_each(|thread| thread.join().map_err(|_| io::Error::other("a thread panicked"))?)
 }
 
-/// How long to pause between two signals to threads or processes that block although the worker drains.
+/// The pauses between two signals to threads or processes that block although the worker drains, from 5 to 160 milliseconds.
 ///
-/// They are told again and again: one may have looked for the drain just before it blocked. And less and less often, from 5 to
-/// 160 milliseconds: those that are left have requests to finish.
-#[derive(Debug)]
-pub struct Pauses {
-    next: Duration,
-}
-
-impl Default for Pauses {
-    fn default() -> Self {
-        Self { next: FIRST_PAUSE }
-    }
-}
-
-impl Pauses {
-    /// The next one.
-    pub fn next_pause(&mut self) -> Duration {
-        let longer = LONGEST_PAUSE.min(self.next * 2);
-        mem::replace(&mut self.next, longer)
-    }
+/// They are told again and again: one may have looked for the drain just before it blocked. And less and less often: those
+/// that are left have requests to finish.
+pub fn pauses() -> Pauses {
+    Pauses::new(FIRST_PAUSE, LONGEST_PAUSE)
 }
 
 fn interrupt<T>(thread: &JoinHandle<T>) {
@@ -213,16 +199,4 @@ fn keep_errno(handle: impl FnOnce()) {
 /// The C convention: -1 says that errno does.
 pub(crate) fn check(result: libc::c_int) -> io::Result<()> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_pause_is_twice_as_long_as_the_one_before_up_to_the_longest() {
-        let mut pauses = Pauses::default();
-        let taken = [(); 8].map(|()| pauses.next_pause().as_millis());
-        assert_eq!(taken, [5, 10, 20, 40, 80, 160, 160, 160]);
-    }
 }

@@ -5,6 +5,7 @@
 //! connection is refused meanwhile, since the listener is never closed; and what the workers inherit, limits among it, is
 //! what the supervisor has then.
 
+use std::convert::Infallible;
 use std::env;
 use std::ffi::{CString, OsString};
 use std::io;
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::ptr;
 
-use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
 use crate::listener::{FileId, Listener};
@@ -93,18 +94,11 @@ impl Reload {
 
     /// Becomes the program. Returns only where that failed. The signals that are held back stay so, and those that have come
     /// meanwhile are not lost: std's `exec` would let them through before there is somebody to take them.
-    pub(crate) fn replace(&self, listener: &Listener, workers: impl Iterator<Item = Pid>) -> io::Error {
-        match self.execve(listener, workers) {
-            Ok(never) => match never {},
-            Err(error) => error,
-        }
-    }
-
-    fn execve(
+    pub(crate) fn replace(
         &self,
         listener: &Listener,
         workers: impl Iterator<Item = Pid>,
-    ) -> io::Result<std::convert::Infallible> {
+    ) -> io::Result<Infallible> {
         let file = listener.file().unwrap_or(FileId { device: 0, inode: 0 });
         let descriptor = listener.socket().as_raw_fd();
         let mut left = format!("{} {descriptor} {} {}", getpid(), file.device, file.inode);
@@ -119,11 +113,12 @@ impl Reload {
         let program = CString::new(self.program.as_os_str().as_bytes())?;
         let (arguments, _arguments) = pointers(env::args_os())?;
         let (environment, _environment) = pointers(environment)?;
+        let flags = fcntl_getfd(listener.socket())?;
         fcntl_setfd(listener.socket(), FdFlags::empty())?;
         // SAFETY: all strings end with NUL and live on, in the vectors returned beside the lists; both lists end with null.
         unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
         let error = io::Error::last_os_error();
-        fcntl_setfd(listener.socket(), FdFlags::CLOEXEC)?;
+        fcntl_setfd(listener.socket(), flags)?;
         Err(error)
     }
 }

@@ -21,6 +21,7 @@ use crate::drain::{SECOND_SIGNAL, check};
 use crate::listener::Listener;
 use crate::log::Flood;
 use crate::notify::{self, notify};
+use crate::pauses::Pauses;
 use crate::reload::Reload;
 use crate::signals::{self, Signals, Watch};
 use crate::threads::Lack;
@@ -28,9 +29,8 @@ use crate::{UNSUPPORTED, log};
 
 /// A worker that lives this long has started well: its replacement starts at once.
 const WELL_STARTED: Duration = Duration::from_secs(1);
-/// The pause before replacing one that did not, doubled each time. The same where no process can be had.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The pauses before replacing one that did not, and where no process can be had.
+const PAUSES: Pauses = Pauses::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// How often a drain looks whether all that waited have been accepted.
 const CLOSING_PAUSE: Duration = Duration::from_millis(5);
@@ -78,7 +78,7 @@ struct Supervisor {
     ready_writer: OwnedFd,
     /// Not before this time: no process could be had.
     fork_at: Instant,
-    fork_pause: Duration,
+    fork_pauses: Pauses,
     grace: Duration,
     deaths: Flood,
     reload: Reload,
@@ -93,7 +93,7 @@ struct Place {
     worker: Option<Worker>,
     /// When the next worker may start.
     due: Instant,
-    pause: Duration,
+    pauses: Pauses,
 }
 
 struct Worker {
@@ -121,13 +121,13 @@ impl Supervisor {
         let (ready_reader, ready_writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         Ok(Self {
             watch: signals.watch()?,
-            places: (0..count).map(|_| Place { worker: None, due: now, pause: FIRST_PAUSE }).collect(),
+            places: (0..count).map(|_| Place { worker: None, due: now, pauses: PAUSES }).collect(),
             former,
             leaving: Vec::new(),
             ready_reader,
             ready_writer,
             fork_at: now,
-            fork_pause: FIRST_PAUSE,
+            fork_pauses: PAUSES,
             grace,
             deaths: Flood::default(),
             reload: Reload::new()?,
@@ -187,16 +187,15 @@ impl Supervisor {
                 Ok(Some(pid)) => {
                     place.worker = Some(Worker { pid, started: now, is_ready: false });
                     is_starting = true;
-                    self.fork_pause = FIRST_PAUSE;
+                    self.fork_pauses = PAUSES;
                 }
                 Err(error) => {
-                    let pause = self.fork_pause;
+                    let pause = self.fork_pauses.next_pause();
                     log::say(format_args!(
                         "no worker can be started, the next try is in {pause:?}: {}",
                         Lack(&error)
                     ));
                     self.fork_at = now + pause;
-                    self.fork_pause = LONGEST_PAUSE.min(pause * 2);
                 }
             }
         }
@@ -240,8 +239,7 @@ impl Supervisor {
         let Some(worker) = workers.find(|worker| worker.pid == pid) else { return };
         worker.is_ready = true;
         self.leaving.extend(self.former.pop().map(|former| Leaving::asked(former, self.grace)));
-        let is_ready = |place: &Place| place.worker.as_ref().is_some_and(|worker| worker.is_ready);
-        if self.places.iter().all(is_ready) {
+        if self.places.iter().all(Place::is_ready) {
             // The pool was larger before.
             self.leaving.extend(self.former.drain(..).map(|former| Leaving::asked(former, self.grace)));
             if !self.is_announced {
@@ -270,7 +268,7 @@ impl Supervisor {
         let workers = self.places.iter().filter_map(|place| place.worker.as_ref());
         let pids = workers.map(|worker| worker.pid).chain(self.leaving.iter().map(|leaving| leaving.pid));
         let pids = pids.chain(self.former.iter().copied());
-        let error = self.reload.replace(listener, pids);
+        let Err(error) = self.reload.replace(listener, pids);
         log::say(format_args!("SIGHUP: nothing is replaced: {error}"));
         notify("READY=1");
     }
@@ -345,6 +343,10 @@ impl Supervisor {
 }
 
 impl Place {
+    fn is_ready(&self) -> bool {
+        self.worker.as_ref().is_some_and(|worker| worker.is_ready)
+    }
+
     fn is_starting(&self) -> bool {
         self.worker.as_ref().is_some_and(|worker| !worker.is_ready)
     }
@@ -358,14 +360,13 @@ impl Place {
         }
         let (pid, now) = (worker.pid, Instant::now());
         if worker.started.elapsed() >= WELL_STARTED {
-            self.pause = FIRST_PAUSE;
+            self.pauses = PAUSES;
             self.due = now;
             deaths.say(format_args!("worker {pid} {end}; replaced"), now);
         } else {
-            self.due = now + self.pause;
-            let pause = self.pause;
+            let pause = self.pauses.next_pause();
+            self.due = now + pause;
             deaths.say(format_args!("worker {pid} {end} soon after its start; replaced in {pause:?}"), now);
-            self.pause = LONGEST_PAUSE.min(pause * 2);
         }
     }
 }

@@ -15,8 +15,8 @@ use std::thread;
 use std::time::Instant;
 
 use fcgi_worker::{
-    Accepted, BACK_OFF, Capacity, Config, ConnectionLimit, Handler, Listener, Shared, blocking, drain,
-    log::Flood, threads::Lack,
+    Accepted, BACK_OFF, Capacity, Config, ConnectionLimit, Handler, Listener, Pauses, Shared, blocking,
+    drain, log::Flood, threads::Lack,
 };
 use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{
@@ -38,7 +38,7 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
         killed: Flood::default(),
         waiting: Flood::default(),
         tell_at: Instant::now(),
-        pauses: drain::Pauses::default(),
+        pauses: drain::pauses(),
     };
     while let Some(socket) = accept(&listener, &mut children)? {
         if let Some(child) = fork(&mut children) {
@@ -115,7 +115,7 @@ struct Children {
     waiting: Flood,
     /// When to tell them of the drain again, and how long to pause then.
     tell_at: Instant,
-    pauses: drain::Pauses,
+    pauses: Pauses,
 }
 
 impl Children {
