@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use bench_harness::client::{Client, Reply, ReplyBuilder, Request};
 use bench_harness::{Family, Pool, Strategy};
-use fcgi_load::{Address, Generator, Mode, Options, RequestSpec, Until};
+use fcgi_load::{Address, Mode, Options};
 use rustix::process::Signal;
 
+use crate::pools::load_while;
 use crate::support::Outcome;
 use crate::trial::{Needs, Test};
 
@@ -179,21 +180,8 @@ fn kept_loop(strategy: &Strategy, family: Family) -> Outcome {
 fn under_load_of_fcgi_load(strategy: &Strategy, family: Family, how: fn(&mut Options)) -> Outcome {
     for signal in [Signal::TERM, Signal::QUIT] {
         let mut pool = Pool::launch(strategy, family, &["--processes", "4"])?;
-        let request = RequestSpec::get("/wait?ms=2").expect_body("waited 2 ms\n");
-        let mut options = Options::new(pool.address().clone(), request);
-        options.connections = 4;
-        how(&mut options);
-        let mut generator = Generator::new(options)?;
-        let progress = generator.progress();
-        let report = thread::scope(|scope| {
-            scope.spawn(|| {
-                while progress.completed() < 100 {
-                    thread::sleep(Duration::from_millis(2));
-                }
-                pool.signal(signal)
-            });
-            generator.run(Until::Duration(Duration::from_millis(700)))
-        })?;
+        let (address, time) = (pool.address().clone(), Duration::from_millis(700));
+        let report = load_while(&address, time, how, 100, || drop(pool.signal(signal)))?;
         // What was sent on a connection that was idle, and closed, is nobody's loss: it is sent again elsewhere.
         let lost = report.errors.total() - report.errors.connect - report.errors.closed;
         ensure!(report.completed >= 100, "only {} requests were answered", report.completed);

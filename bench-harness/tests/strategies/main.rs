@@ -27,6 +27,7 @@ mod limits;
 mod many;
 mod multiplexing;
 mod no_threads;
+mod pools;
 mod refused_starts;
 mod reloading;
 mod service_manager;

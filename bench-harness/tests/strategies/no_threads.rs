@@ -6,8 +6,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bench_harness::client::{Client, Reply, Request};
 use bench_harness::process::kill;
@@ -16,6 +15,7 @@ use libtest_mimic::Failed;
 use rustix::process::{Resource, Rlimit, getrlimit, getuid, setrlimit};
 
 use crate::kernel::processes;
+use crate::pools::{is_replaced, workers};
 use crate::support::Outcome;
 use crate::trial::{Needs, Test, capacity_of, takes, wait_until};
 
@@ -146,22 +146,16 @@ fn none_at_all(strategy: &Strategy, family: Family) -> Outcome {
         ensure!((reply.status, reply.protocol_status) == (503, OVERLOADED), "{reply:?}");
         return Ok(());
     }
-    let deadline = Instant::now() + Duration::from_secs(10);
     let lack = |line: &str| line.contains(" thread") && line.ends_with("unavailable (ulimit -u, TasksMax=)");
-    while !pool.stderr().lines().any(lack) {
-        ensure!(Instant::now() < deadline, "what is lacking is not said: {}", pool.stderr());
-        thread::sleep(Duration::from_millis(2));
-    }
-    Ok(())
+    wait_until("what is lacking is said", || pool.stderr().lines().any(lack))
 }
 
 /// fork(2) fails in the supervisor: the others serve meanwhile, and so does the replacement in the end.
 fn no_replacement(strategy: &Strategy, family: Family) -> Outcome {
     let user = User::new(strategy)?;
     let pool = Pool::launch_by(user.command(None), strategy, family, &["--processes", "2"])?;
-    wait_until("there are two workers", || pool.worker_pids().len() == 2)?;
+    let victim = *workers(&pool, 2)?.first().ok_or("no worker")?;
     user.set_limit(pool.pid(), "0")?;
-    let victim = *pool.worker_pids().first().ok_or("no worker")?;
     kill(victim);
     let lack = "no worker can be started, the next try is in 100ms: Resource temporarily unavailable (ulimit -u, TasksMax=)\n";
     wait_until("the lack is said", || pool.stderr().contains(lack))?;
@@ -170,10 +164,7 @@ fn no_replacement(strategy: &Strategy, family: Family) -> Outcome {
         ensure!(reply.status == 200, "{reply:?}");
     }
     user.set_limit(pool.pid(), "1000")?;
-    wait_until("there are two workers again", || {
-        let workers = pool.worker_pids();
-        workers.len() == 2 && !workers.contains(&victim)
-    })?;
+    is_replaced(victim, || pool.worker_pids())?;
     pool.drain()?;
     Ok(())
 }

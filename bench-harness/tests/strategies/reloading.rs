@@ -1,19 +1,16 @@
 //! SIGHUP: the program on disk takes over, worker by worker, and no request is lost.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
-use std::thread;
 use std::time::Duration;
 
-use bench_harness::client::{Client, Request};
-use bench_harness::process::is_running;
 use bench_harness::{Family, Pool, Strategy, check};
-use fcgi_load::{Generator, Mode, Options, RequestSpec, Until};
+use fcgi_load::{Mode, Options};
 use rustix::process::Signal;
 
+use crate::pools::{InFlight, have_ended, load_while, workers};
 use crate::support::Outcome;
 use crate::trial::{Test, wait_until};
 
@@ -48,22 +45,8 @@ fn under_load_open(strategy: &Strategy, family: Family) -> Outcome {
 fn under_load(strategy: &Strategy, family: Family, how: fn(&mut Options)) -> Outcome {
     let mut pool = Pool::launch(strategy, family, &["--processes", "4"])?;
     let before = workers(&pool, 4)?;
-    let request = RequestSpec::get("/wait?ms=2").expect_body("waited 2 ms\n");
-    let mut options = Options::new(pool.address().clone(), request);
-    options.connections = 4;
-    how(&mut options);
-    let mut generator = Generator::new(options)?;
-    let progress = generator.progress();
-    let report = thread::scope(|scope| {
-        scope.spawn(|| {
-            while progress.completed() < 50 {
-                thread::sleep(Duration::from_millis(2));
-            }
-            pool.signal(Signal::HUP)
-        });
-        generator.run(Until::Duration(Duration::from_millis(1_500)))
-    })?;
-    drop(generator);
+    let (address, time) = (pool.address().clone(), Duration::from_millis(1_500));
+    let report = load_while(&address, time, how, 50, || drop(pool.signal(Signal::HUP)))?;
     ensure!(report.completed > 100, "only {} requests were answered", report.completed);
     ensure!(
         report.errors.total() == 0 && report.refused == 0 && report.connects_failed == 0,
@@ -72,7 +55,7 @@ fn under_load(strategy: &Strategy, family: Family, how: fn(&mut Options)) -> Out
         report.connects_failed,
         report.errors
     );
-    wait_until("all workers are new", || have_left(&before) && pool.worker_pids().len() == 4)?;
+    wait_until("all workers are new", || have_ended(&before) && pool.worker_pids().len() == 4)?;
     ensure!(pool.stderr().is_empty(), "it says: {}", pool.stderr());
     check(pool.address())?;
     pool.drain()?;
@@ -82,18 +65,12 @@ fn under_load(strategy: &Strategy, family: Family, how: fn(&mut Options)) -> Out
 fn waiting_request(strategy: &Strategy, family: Family) -> Outcome {
     let mut pool = Pool::launch(strategy, family, &["--processes", "1"])?;
     let before = workers(&pool, 1)?;
-    let mut client = Client::connect(pool.address())?;
-    client.send(&Request::get("/stream?chunks=2&ms=1000").closing().encode())?;
-    client.record()?;
+    let request = InFlight::begin(pool.address(), 1_000)?;
     pool.signal(Signal::HUP)?;
     // Another takes over while the first still has its request.
     wait_until("there are two workers", || pool.worker_pids().len() == 2)?;
-    let mut content = Vec::new();
-    while let Some(record) = client.record()? {
-        content.extend(record.content);
-    }
-    ensure!(content.windows(7).any(|part| part == b"chunk 1"), "the answer breaks off");
-    wait_until("the first has ended", || have_left(&before) && pool.worker_pids().len() == 1)?;
+    request.finish()?;
+    wait_until("the first has ended", || have_ended(&before) && pool.worker_pids().len() == 1)?;
     pool.drain()?;
     Ok(())
 }
@@ -115,7 +92,7 @@ fn new_program(strategy: &Strategy, family: Family) -> Outcome {
         wait_until("all workers are of the new program", || {
             let runs_new =
                 |pid: &u32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == expected);
-            have_left(&before) && workers(&pool, 2).is_ok_and(|after| after.iter().all(runs_new))
+            have_ended(&before) && workers(&pool, 2).is_ok_and(|after| after.iter().all(runs_new))
         })?;
     }
     ensure!(pool.stderr().is_empty(), "it says: {}", pool.stderr());
@@ -162,19 +139,4 @@ fn copy(from: &Path, to: &Path) -> Outcome {
 
 fn launch(strategy: &Strategy, family: Family, program: &Path) -> Result<Pool, libtest_mimic::Failed> {
     Ok(Pool::launch_by(Command::new(program), strategy, family, &["--processes", "2"])?)
-}
-
-/// The workers, if there are so many.
-fn workers(pool: &Pool, count: usize) -> Result<BTreeSet<u32>, libtest_mimic::Failed> {
-    let mut workers = BTreeSet::new();
-    wait_until("all workers are there", || {
-        workers = pool.worker_pids().into_iter().collect();
-        workers.len() == count
-    })?;
-    Ok(workers)
-}
-
-/// Whether none of them runs. That it is no child any more would not say so: the kernel's list may leave one out for a moment.
-fn have_left(workers: &BTreeSet<u32>) -> bool {
-    !workers.iter().any(|pid| is_running(*pid))
 }

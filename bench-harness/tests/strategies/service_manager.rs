@@ -14,6 +14,7 @@ use bench_harness::{Family, Strategy, check};
 use libtest_mimic::Failed;
 use rustix::process::Signal;
 
+use crate::sockets::ends;
 use crate::support::Outcome;
 use crate::trial::{Test, wait_until};
 
@@ -63,9 +64,8 @@ fn pool(strategy: &Strategy, family: Family) -> Outcome {
     process.signal(Signal::HUP)?;
     manager.hears("RELOADING=1\nMONOTONIC_USEC=")?;
     manager.hears("READY=1")?;
-    process.signal(Signal::TERM)?;
-    manager.hears("STOPPING=1")?;
-    ends_well(process)
+    ends_quietly(&mut process)?;
+    manager.hears("STOPPING=1")
 }
 
 fn on_fd_0(strategy: &Strategy, family: Family) -> Outcome {
@@ -74,8 +74,7 @@ fn on_fd_0(strategy: &Strategy, family: Family) -> Outcome {
     command.env("NOTIFY_SOCKET", &manager.name).stdin(place.listen()?);
     let mut process = Process::spawn(command)?;
     manager.hears("READY=1")?;
-    process.signal(Signal::TERM)?;
-    ends_well(process)
+    ends_quietly(&mut process)
 }
 
 fn gone(strategy: &Strategy, family: Family) -> Outcome {
@@ -86,8 +85,7 @@ fn gone(strategy: &Strategy, family: Family) -> Outcome {
         command.env("NOTIFY_SOCKET", nowhere).stdin(Stdio::null());
         let mut process = Process::spawn(command)?;
         wait_until("it answers", || check(&place.address()).is_ok())?;
-        process.signal(Signal::TERM)?;
-        ends_well(process)?;
+        ends_quietly(&mut process)?;
     }
     Ok(())
 }
@@ -112,9 +110,8 @@ fn units(strategy: &Strategy, family: Family) -> Outcome {
     manager.hears("READY=1")?;
     // While the former workers drain, they close connections.
     wait_until("it answers again", || check(&place.address()).is_ok())?;
-    process.signal(Signal::TERM)?;
-    manager.hears("STOPPING=1")?;
-    ends_well(process)
+    ends_quietly(&mut process)?;
+    manager.hears("STOPPING=1")
 }
 
 fn verified(strategy: &Strategy, _: Family) -> Outcome {
@@ -138,11 +135,10 @@ fn unit(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../data/front-ends").join(name)
 }
 
-fn ends_well(mut process: Process) -> Outcome {
-    let status = process.wait(Duration::from_secs(10))?;
-    ensure!(status.success(), "it ended with {status} and said: {}", process.stderr());
+/// And has nothing to complain of; what started it may have said something too.
+fn ends_quietly(process: &mut Process) -> Outcome {
+    ends(process)?;
     let said = process.stderr();
-    // What started it may have said something too.
     ensure!(!said.lines().any(|line| line.starts_with("strategy-")), "it says: {said}");
     Ok(())
 }

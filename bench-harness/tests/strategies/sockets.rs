@@ -57,6 +57,11 @@ pub(crate) fn answers(process: &mut Process, address: &Address) -> Outcome {
 
 /// Asks it to finish, and waits for that.
 pub(crate) fn ends_well(mut process: Process) -> Outcome {
+    ends(&mut process)
+}
+
+/// The same, for one that still has something to tell.
+pub(crate) fn ends(process: &mut Process) -> Outcome {
     process.signal(Signal::TERM)?;
     let status = process.wait(LIMIT)?;
     ensure!(status.success(), "it ended with {status}: {}", process.stderr());

@@ -8,6 +8,7 @@ use bench_harness::{Family, Pool, Strategy};
 use fcgi_load::Address;
 use rustix::process::Signal;
 
+use crate::pools::InFlight;
 use crate::support::Outcome;
 use crate::trial::{Test, wait_until};
 
@@ -89,17 +90,11 @@ fn doubled_signal(strategy: &Strategy, family: Family) -> Outcome {
     for mut pool in
         [Pool::launch_on_fd0(strategy, family, &[])?, Pool::launch(strategy, family, &["--processes", "1"])?]
     {
-        let mut client = Client::connect(pool.address())?;
-        client.send(&Request::get("/stream?chunks=2&ms=300").encode())?;
-        client.record()?;
+        let request = InFlight::begin(pool.address(), 300)?;
         pool.signal(Signal::TERM)?;
         thread::sleep(Duration::from_millis(10));
         pool.signal(Signal::TERM)?;
-        let mut content = Vec::new();
-        while let Some(record) = client.record()? {
-            content.extend(record.content);
-        }
-        ensure!(content.windows(7).any(|part| part == b"chunk 1"), "the answer breaks off");
+        request.finish()?;
         pool.wait()?;
     }
     Ok(())
@@ -154,24 +149,18 @@ fn other_signals(strategy: &Strategy, family: Family) -> Outcome {
 /// From the signal on, at once: what the kernel would still accept, nobody would serve.
 fn newcomers(strategy: &Strategy, family: Family) -> Outcome {
     let mut pool = Pool::launch(strategy, family, &["--processes", "2"])?;
-    let mut client = Client::connect(pool.address())?;
-    client.send(&Request::get("/stream?chunks=2&ms=2000").closing().encode())?;
-    client.record()?;
+    let mut request = InFlight::begin(pool.address(), 2_000)?;
     pool.signal(Signal::TERM)?;
     wait_until("newcomers are refused", || Client::connect(pool.address()).is_err())?;
     for _ in 0..20 {
         ensure!(Client::connect(pool.address()).is_err(), "one was accepted");
     }
     // Not because the pool has ended: somebody is still being served.
-    client.set_patience(Duration::from_millis(100))?;
-    let early = client.record();
+    request.client.set_patience(Duration::from_millis(100))?;
+    let early = request.client.record();
     ensure!(early.is_err(), "they were accepted until the pool had finished: {early:?}");
-    client.set_patience(Duration::from_secs(10))?;
-    let mut content = Vec::new();
-    while let Some(record) = client.record()? {
-        content.extend(record.content);
-    }
-    ensure!(content.windows(7).any(|part| part == b"chunk 1"), "the answer breaks off");
+    request.client.set_patience(Duration::from_secs(10))?;
+    request.finish()?;
     pool.wait()?;
     Ok(())
 }

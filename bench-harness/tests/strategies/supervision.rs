@@ -1,17 +1,16 @@
 //! Workers that die: replaced, and nobody else notices.
 
-use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bench_harness::client::{Client, Request};
-use bench_harness::process::{is_running, kill};
+use bench_harness::process::kill;
 use bench_harness::{Family, Pool, Strategy, check};
-use fcgi_load::{Generator, Mode, Options, RequestSpec, Until};
-use libtest_mimic::Failed;
+use fcgi_load::{Mode, Options};
 
+use crate::pools::{have_ended, load_while, workers};
 use crate::support::Outcome;
-use crate::trial::Test;
+use crate::trial::{Test, wait_until};
 
 pub(crate) const TESTS: &[Test] = &[
     Test::new("a_killed_worker_costs_only_its_requests_in_flight_with_kept_connections", killed_keep),
@@ -31,28 +30,14 @@ fn killed_close(strategy: &Strategy, family: Family) -> Outcome {
 
 fn killed(strategy: &Strategy, family: Family, mode: Mode, connections: usize) -> Outcome {
     let pool = Pool::launch(strategy, family, &["--processes", "2"])?;
-    let before = wait_for_workers(&pool, 2)?;
-    let request = RequestSpec::get("/wait?ms=2").expect_body("waited 2 ms\n");
-    let mut options = Options::new(pool.address().clone(), request);
-    options.mode = mode;
-    options.connections = connections;
-    let mut generator = Generator::new(options)?;
-    let progress = generator.progress();
+    let before = workers(&pool, 2)?;
     let victim = *before.first().ok_or("no worker")?;
-    let report = thread::scope(|scope| {
-        scope.spawn(|| {
-            let deadline = Instant::now() + Duration::from_secs(10);
-            // Under load, that is: when it has answered.
-            while progress.completed() < 50 && Instant::now() < deadline {
-                thread::sleep(Duration::from_millis(2));
-            }
-            kill(victim);
-        });
-        generator.run(Until::Duration(Duration::from_millis(1_500)))
-    })?;
-    // Its connections may be all that the pool can hold.
-    drop(generator);
-
+    let how = |options: &mut Options| {
+        options.mode = mode;
+        options.connections = connections;
+    };
+    // Under load, that is: when it has answered.
+    let report = load_while(pool.address(), Duration::from_millis(1_500), how, 50, || kill(victim))?;
     ensure!(report.completed > 100, "only {} requests were answered", report.completed);
     let harmed = report.errors.total();
     ensure!(
@@ -61,7 +46,7 @@ fn killed(strategy: &Strategy, family: Family, mode: Mode, connections: usize) -
         report.refused,
         report.errors
     );
-    let after = wait_for_workers(&pool, 2)?;
+    let after = workers(&pool, 2)?;
     ensure!(!after.contains(&victim), "{victim} was killed and is among {after:?}");
     ensure!(
         before.intersection(&after).count() == 1,
@@ -74,7 +59,7 @@ fn killed(strategy: &Strategy, family: Family, mode: Mode, connections: usize) -
 /// A model may serve in a process of its worker's: then that one crashes, and the worker says so and stays.
 fn crashed(strategy: &Strategy, family: Family) -> Outcome {
     let pool = Pool::launch(strategy, family, &["--processes", "2", "--allow-crash"])?;
-    let mut before = wait_for_workers(&pool, 2)?;
+    let mut before = workers(&pool, 2)?;
     for crashes in 1..=2 {
         if let Ok(reply) = Client::connect(pool.address())?.request(&Request::get("/crash")) {
             return Err(format!("an answer came: {reply:?}").into());
@@ -89,7 +74,7 @@ fn crashed(strategy: &Strategy, family: Family) -> Outcome {
             thread::sleep(Duration::from_millis(2));
         }
         // The worker that has been said to have died, if one has, is there again.
-        let after = wait_for_workers(&pool, 2)?;
+        let after = workers(&pool, 2)?;
         ensure!(before.intersection(&after).count() >= 1, "one crashed: {before:?}, then {after:?}");
         before = after;
     }
@@ -103,30 +88,9 @@ fn crashed(strategy: &Strategy, family: Family) -> Outcome {
 
 fn orphaned(strategy: &Strategy, family: Family) -> Outcome {
     let pool = Pool::launch(strategy, family, &["--processes", "2"])?;
-    let workers = wait_for_workers(&pool, 2)?;
+    let workers = workers(&pool, 2)?;
     check(pool.address())?;
     kill(pool.pid());
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while let Some(left) = workers.iter().find(|worker| is_running(**worker)) {
-        ensure!(Instant::now() < deadline, "worker {left} still runs");
-        thread::sleep(Duration::from_millis(2));
-    }
+    wait_until("no worker runs", || have_ended(&workers))?;
     Ok(())
-}
-
-/// The workers, once there are so many of them.
-fn wait_for_workers(pool: &Pool, count: usize) -> Result<BTreeSet<u32>, Failed> {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        let workers: BTreeSet<u32> = pool.worker_pids().into_iter().filter(|pid| is_running(*pid)).collect();
-        if workers.len() == count {
-            return Ok(workers);
-        }
-        ensure!(
-            Instant::now() < deadline,
-            "{count} workers expected, there are {workers:?}: {}",
-            pool.stderr()
-        );
-        thread::sleep(Duration::from_millis(2));
-    }
 }

@@ -6,12 +6,12 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::Command;
 
-use bench_harness::client::{Client, Request};
 use bench_harness::launch::Place;
-use bench_harness::process::{Process, children_of, is_running, kill};
+use bench_harness::process::{Process, children_of, kill};
 use bench_harness::{Family, Pool, Strategy, check};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::pools::{InFlight, have_ended, is_replaced, workers};
 use crate::support::Outcome;
 use crate::trial::{Test, wait_until};
 
@@ -68,23 +68,15 @@ fn full_pipe(strategy: &Strategy, family: Family) -> Outcome {
 /// What is told of a supervisor, which has two workers: it replaces them, and it obeys.
 fn replaces_and_ends(mut pool: Pool) -> Outcome {
     check(pool.address())?;
-    let before = pool.worker_pids();
-    for round in 0..3 {
-        wait_until("there are two workers", || pool.worker_pids().len() == 2)?;
-        let victim = *pool.worker_pids().first().ok_or("no worker")?;
+    for _ in 0..3 {
+        let victim = *workers(&pool, 2)?.first().ok_or("no worker")?;
         kill(victim);
-        wait_until("it is replaced", || {
-            let workers = pool.worker_pids();
-            workers.len() == 2 && !workers.contains(&victim)
-        })
-        .map_err(|failed| format!("round {round}: {failed:?}; workers before: {before:?}"))?;
+        is_replaced(victim, || pool.worker_pids())?;
     }
     check(pool.address())?;
-    let before = pool.worker_pids();
+    let before = workers(&pool, 2)?;
     pool.signal(Signal::HUP)?;
-    wait_until("all are replaced", || {
-        !before.iter().any(|pid| is_running(*pid)) && pool.worker_pids().len() == 2
-    })?;
+    wait_until("all are replaced", || have_ended(&before) && pool.worker_pids().len() == 2)?;
     check(pool.address())?;
     pool.drain()?;
     Ok(())
@@ -108,20 +100,11 @@ fn process_1(strategy: &Strategy, family: Family) -> Outcome {
     wait_until("there are two workers", || children_of(supervisor).len() == 2)?;
     let victim = *children_of(supervisor).first().ok_or("no worker")?;
     kill(victim);
-    wait_until("it is replaced", || {
-        let workers = children_of(supervisor);
-        workers.len() == 2 && !workers.contains(&victim)
-    })?;
-    let mut client = Client::connect(pool.address())?;
-    client.send(&Request::get("/stream?chunks=2&ms=300").closing().encode())?;
-    client.record()?;
+    is_replaced(victim, || children_of(supervisor))?;
+    let request = InFlight::begin(pool.address(), 300)?;
     let supervisor = Pid::from_raw(supervisor.cast_signed()).ok_or("no process 1")?;
     kill_process(supervisor, Signal::TERM)?;
-    let mut content = Vec::new();
-    while let Some(record) = client.record()? {
-        content.extend(record.content);
-    }
-    ensure!(content.windows(7).any(|part| part == b"chunk 1"), "the answer breaks off");
+    request.finish()?;
     wait_until("it has ended", || pool.exited().is_some())?;
     ensure!(pool.exited().is_some_and(|status| status.success()), "it said: {}", pool.stderr());
     Ok(())
