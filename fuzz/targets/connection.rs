@@ -69,10 +69,10 @@ impl Setup {
         1 + (mixed as usize & 63 >> (mixed >> 8 & 7))
     }
 
-    /// For each request that is served: its two buffers, which double as they grow, and itself. For each that is refused
-    /// too: its place. And the names of GET_VALUES.
+    /// For each request that is served: its two buffers, which double as they grow, and itself with the places of its
+    /// parameters. For each that is refused too: its slot. And the names of GET_VALUES.
     fn memory_bound(&self, input: usize) -> usize {
-        let request = 256 + 2 * self.limits.params_bytes + 2 * self.limits.body_bytes;
+        let request = 640 + 2 * self.limits.params_bytes + 2 * self.limits.body_bytes;
         self.limits.requests * request + (4 * self.limits.requests + 4) * 64 + 2 * input + 64
     }
 }
