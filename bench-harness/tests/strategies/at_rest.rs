@@ -10,6 +10,7 @@ use bench_harness::process::Process;
 use bench_harness::workload::pattern;
 use bench_harness::{Family, Pool, Strategy, check};
 use libtest_mimic::Failed;
+use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::ioctl_fionbio;
 use rustix::process::Signal;
 
@@ -125,9 +126,11 @@ fn nonblocking_fd_0(strategy: &Strategy, family: Family) -> Outcome {
     let listener = place.listen()?;
     ioctl_fionbio(&listener, true)?;
     let mut command = Command::new(strategy.binary());
-    command.stdin(listener);
+    command.stdin(listener.try_clone()?);
     let mut process = Process::spawn(command)?;
     check(&place.address())?;
+    // Whoever has it too may not be prepared to block.
+    ensure!(fcntl_getfl(&listener)?.contains(OFlags::NONBLOCK), "it has made the listener block");
     thread::sleep(Duration::from_millis(500));
 
     let pids = [vec![process.pid()], process.children()].concat();

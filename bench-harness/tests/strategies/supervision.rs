@@ -86,10 +86,14 @@ fn crashed(strategy: &Strategy, family: Family) -> Outcome {
     Ok(())
 }
 
+/// Not even for the sake of a peer that never sends the rest of its record.
 fn orphaned(strategy: &Strategy, family: Family) -> Outcome {
-    let pool = Pool::launch(strategy, family, &["--processes", "2"])?;
+    let pool = Pool::launch(strategy, family, &["--processes", "2", "--grace-ms", "500"])?;
     let workers = workers(&pool, 2)?;
     check(pool.address())?;
+    let mut stuck = Client::connect(pool.address())?;
+    stuck.send(&Request::get("/hello").encode()[..4])?;
+    thread::sleep(Duration::from_millis(100));
     kill(pool.pid());
     wait_until("no worker runs", || have_ended(&workers))?;
     Ok(())

@@ -6,7 +6,6 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use crate::listener::Listener;
-use crate::log;
 
 /// How long to wait when there are no descriptors or no memory left: nothing tells when there are some again.
 pub const BACK_OFF: Duration = Duration::from_millis(10);
@@ -127,13 +126,6 @@ impl Accepting {
             }
             Accepted::Empty | Accepted::Again | Accepted::Closed => Ok(None),
         }
-    }
-
-    /// Closes a connection that cannot be held after all, and says why on stderr.
-    pub fn refuse<S: AsFd>(&mut self, socket: S, reason: &io::Error) {
-        drop(socket);
-        self.closed();
-        log::say(format_args!("a connection was refused: {reason}"));
     }
 
     /// A connection's descriptor is closed: there is a place again, and a descriptor.

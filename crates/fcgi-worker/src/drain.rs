@@ -5,7 +5,7 @@
 //! (EINTR, the handlers are installed without SA_RESTART). A signal that comes between the look at [`requested`] and
 //! the blocking call would be missed, so the first one starts a timer that interrupts again until the process has gone.
 //!
-//! A worker without a supervisor ends itself where the grace is over or a second signal comes, as a supervisor would end
+//! A worker that has no supervisor, or whose supervisor was killed, ends itself where the grace is over or a second signal comes, as a supervisor would end
 //! it: from the signal handler, whatever its threads do.
 
 mod alone;
@@ -21,6 +21,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::Pid;
 
 use crate::pauses::Pauses;
 use crate::signals;
@@ -100,9 +101,9 @@ fn interrupt<T>(thread: &JoinHandle<T>) {
     unsafe { libc::pthread_kill(thread.as_pthread_t(), interruption()) };
 }
 
-/// Prepares this process, once, after the last fork: a timer is not inherited. `alone`: it has no supervisor, and so much
-/// time to drain.
-pub(crate) fn install(alone: Option<Duration>) -> io::Result<()> {
+/// Prepares this process, once, after the last fork: a timer is not inherited. It has so much time to drain, which its
+/// `supervisor` looks after as long as there is one.
+pub(crate) fn install(grace: Duration, supervisor: Option<Pid>) -> io::Result<()> {
     use rustix::pipe::{PipeFlags, pipe_with};
 
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
@@ -124,8 +125,8 @@ pub(crate) fn install(alone: Option<Duration>) -> io::Result<()> {
 
     handle(libc::SIGTERM, on_request)?;
     handle(interruption(), on_interruption)?;
-    if let Some(grace) = alone {
-        Alone::install(grace);
+    Alone::install(grace, supervisor);
+    if supervisor.is_none() {
         handle(libc::SIGINT, on_request)?;
         handle(libc::SIGQUIT, on_request)?;
         handle(libc::SIGHUP, on_hangup)?;

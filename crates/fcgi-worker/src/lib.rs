@@ -50,6 +50,7 @@ use std::time::Duration;
 
 use fcgi_proto::Limits;
 use reload::Predecessor;
+use rustix::process::{Pid, getpid};
 use signals::Signals;
 
 pub use accepting::{Accepted, Accepting, BACK_OFF};
@@ -165,7 +166,7 @@ pub fn run(
     };
     if options.check {
         let checked = listener::unnamed().and_then(|listener| {
-            drain::install(None)?;
+            drain::install(options.grace(), None)?;
             drain::request();
             serve(listener, Workload { allow_crash: false }, &config)
         });
@@ -180,8 +181,8 @@ pub fn run(
         log::say(cut);
     }
     let handler = Workload { allow_crash: options.allow_crash };
-    let work = |listener: Listener, alone: Option<Duration>, ready: &dyn Fn()| {
-        let drained = drain::install(alone).and_then(|()| {
+    let work = |listener: Listener, supervisor: Option<Pid>, ready: &dyn Fn()| {
+        let drained = drain::install(options.grace(), supervisor).and_then(|()| {
             thread::sleep(options.startup());
             ready();
             serve(listener, handler, &config)
@@ -189,10 +190,14 @@ pub fn run(
         status(drained)
     };
     if !options.is_supervised() {
-        return ExitCode::from(work(listener, Some(options.grace()), &|| notify::notify("READY=1")));
+        return ExitCode::from(work(listener, None, &|| notify::notify("READY=1")));
     }
     let former = predecessor.map(|predecessor| predecessor.workers).unwrap_or_default();
-    let work = |listener: Listener, ready: &dyn Fn()| work(listener, None, ready);
+    if !former.is_empty() {
+        log::say(format_args!("SIGHUP: this program took over, and replaces {} workers", former.len()));
+    }
+    let supervisor = getpid();
+    let work = |listener: Listener, ready: &dyn Fn()| work(listener, Some(supervisor), ready);
     supervisor::run(&signals, listener, options.process_count(), options.grace(), former, &work)
 }
 

@@ -62,8 +62,9 @@ pub struct Listener {
 
 impl Listener {
     /// The listening socket itself. Whether it blocks is common to all who have it, as O_NONBLOCK lives on the open file
-    /// description, and a spawner leaves it as it likes: a strategy says which it needs
-    /// ([`set_nonblocking`](Socket::set_nonblocking)) when it starts to serve.
+    /// description: the spawner, and after a SIGHUP the workers of the program before. A strategy that must not block says
+    /// so when it starts to serve ([`set_nonblocking`](Socket::set_nonblocking)). One that may block takes it as it is, and
+    /// [waits](Self::wait) where nobody has come: to make it block might block another for ever.
     #[inline]
     pub fn socket(&self) -> &Socket {
         &self.socket
@@ -79,6 +80,15 @@ impl Listener {
     /// Whether a supervisor and the other workers of its pool have this socket too. It then outlives this process anyway.
     pub fn is_shared(&self) -> bool {
         self.is_shared
+    }
+
+    /// Waits for a connection, a signal, or the drain, after an accept that found nobody. It costs a system call only
+    /// where somebody else has made the listener nonblocking.
+    pub fn wait(&self) {
+        if !drain::requested() {
+            // Interrupted or not, the next accept says what there is.
+            let _ = poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], None);
+        }
     }
 
     /// Asked before an accept while draining: whether a connection waits that had come before the drain. Those are

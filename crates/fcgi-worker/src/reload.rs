@@ -8,6 +8,7 @@
 use std::convert::Infallible;
 use std::env;
 use std::ffi::{CString, OsString};
+use std::fmt::Display;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::ptr;
 
+use rustix::fs::{Access, access};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
@@ -60,12 +62,14 @@ pub(crate) struct Reload {
 }
 
 impl Reload {
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> Self {
         let called = env::args_os().next().map(PathBuf::from).unwrap_or_default();
-        // As it was called, so that a symbolic link leads to what it names then. One that was found on PATH is known by its
-        // file alone.
-        let program = if called.components().count() > 1 { called } else { env::current_exe()? };
-        Ok(Self { program, rehearsal: None })
+        Self { program: find_program(called), rehearsal: None }
+    }
+
+    /// As a message names it.
+    pub(crate) fn program(&self) -> impl Display {
+        self.program.display()
     }
 
     /// Starts the program, to say whether it would run.
@@ -73,7 +77,7 @@ impl Reload {
         // What is on disk now counts, and a check that does not end must not stand in its way.
         self.end_rehearsal();
         let mut command = Command::new(&self.program);
-        command.args(env::args_os().skip(1)).arg("--check").stdin(Stdio::null()).stdout(Stdio::null());
+        command.arg("--check").args(env::args_os().skip(1)).stdin(Stdio::null()).stdout(Stdio::null());
         // The supervisor waits for all its children, this one included.
         self.rehearsal = Pid::from_raw(command.spawn()?.id().cast_signed());
         Ok(())
@@ -121,6 +125,18 @@ impl Reload {
         fcntl_setfd(listener.socket(), flags)?;
         Err(error)
     }
+}
+
+/// As it was called, so that a symbolic link leads to what it names then. A name alone was found on PATH, where its caller
+/// did not invent it.
+fn find_program(called: PathBuf) -> PathBuf {
+    if called.components().count() > 1 {
+        return called;
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut on_path = env::split_paths(&path).map(|folder| folder.join(&called));
+    let found = on_path.find(|program| access(program, Access::EXEC_OK).is_ok());
+    found.or_else(|| env::current_exe().ok()).unwrap_or(called)
 }
 
 /// A list as execve(2) takes it, and what its pointers point to.

@@ -4,6 +4,7 @@
 //! thread and serves nothing, so the fork copies no lock that somebody holds. It waits in one place, for a signal or for a
 //! worker that has started, and for nothing else: not for a reader of its log, not for a process that cannot be had.
 
+use std::fmt::Display;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::{self, ExitCode};
@@ -130,7 +131,7 @@ impl Supervisor {
             fork_pauses: PAUSES,
             grace,
             deaths: Flood::default(),
-            reload: Reload::new()?,
+            reload: Reload::new(),
             is_announced: false,
             is_supported: true,
         })
@@ -253,24 +254,26 @@ impl Supervisor {
     /// has not replaced all workers yet, as where its own do not start.
     fn rehearse(&mut self) {
         if let Err(error) = self.reload.rehearse() {
-            log::say(format_args!("SIGHUP: nothing is replaced: {error}"));
+            self.stay(&error);
         }
     }
 
     /// The rehearsal has ended. Returns where this program goes on.
     fn replace(&mut self, end: &End, listener: &Listener) {
         if *end != End::Exited(0) {
-            return log::say(format_args!(
-                "SIGHUP: nothing is replaced: the program {end} when it was checked"
-            ));
+            return self.stay(&format_args!("it {end} when it was checked"));
         }
         notify::reloading();
         let workers = self.places.iter().filter_map(|place| place.worker.as_ref());
         let pids = workers.map(|worker| worker.pid).chain(self.leaving.iter().map(|leaving| leaving.pid));
         let pids = pids.chain(self.former.iter().copied());
         let Err(error) = self.reload.replace(listener, pids);
-        log::say(format_args!("SIGHUP: nothing is replaced: {error}"));
+        self.stay(&error);
         notify("READY=1");
+    }
+
+    fn stay(&self, reason: &dyn Display) {
+        log::say(format_args!("SIGHUP: nothing is replaced: {}: {reason}", self.reload.program()));
     }
 
     /// Takes leave of all that have ended.
@@ -400,7 +403,7 @@ impl std::fmt::Display for End {
     }
 }
 
-/// `None` in the child, which dies with its parent: no worker is left behind, however the supervisor ends.
+/// `None` in the child, which drains when its parent dies: no worker is left behind, however the supervisor ends.
 fn fork() -> io::Result<Option<Pid>> {
     let parent = getpid();
     // SAFETY: this process has one thread, so the child finds every lock free and all memory consistent.

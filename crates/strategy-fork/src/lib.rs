@@ -30,7 +30,6 @@ pub const CAPACITY: Capacity =
 
 /// Forks a child for each connection until the drain, then waits for the children to end.
 pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
-    listener.socket().set_nonblocking(false)?;
     let_children_interrupt()?;
     let mut children = Children {
         pids: Vec::new(),
@@ -69,7 +68,8 @@ fn accept(listener: &Listener, children: &mut Children) -> io::Result<Option<Soc
         match listener.judge(accept_with(listener, SocketFlags::CLOEXEC))? {
             Accepted::Connection(socket) => return Ok(Some(socket.into())),
             Accepted::Again | Accepted::Closed => {}
-            Accepted::Empty | Accepted::Exhausted => thread::sleep(BACK_OFF),
+            Accepted::Empty => listener.wait(),
+            Accepted::Exhausted => thread::sleep(BACK_OFF),
         }
     }
 }

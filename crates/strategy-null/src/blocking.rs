@@ -23,7 +23,6 @@ pub const CAPACITY: Capacity =
 
 /// Serves one connection after the other in each thread, until the drain.
 pub fn serve(listener: Listener, _: impl Handler, config: &Config) -> io::Result<()> {
-    listener.socket().set_nonblocking(false)?;
     let listener = Arc::new(listener);
     drain::join(threads::start("serve", config.threads, || {
         let listener = Arc::clone(&listener);
@@ -48,7 +47,8 @@ fn accept(listener: &Listener) -> io::Result<Option<Socket>> {
         match listener.judge(accept_with(listener, SocketFlags::CLOEXEC))? {
             Accepted::Connection(socket) => return Ok(Some(socket.into())),
             Accepted::Again | Accepted::Closed => {}
-            Accepted::Empty | Accepted::Exhausted => thread::sleep(BACK_OFF),
+            Accepted::Empty => listener.wait(),
+            Accepted::Exhausted => thread::sleep(BACK_OFF),
         }
     }
     Ok(None)

@@ -22,7 +22,6 @@ pub const CAPACITY: Capacity =
 
 /// Serves one connection after the other until the drain.
 pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
-    listener.socket().set_nonblocking(false)?;
     let mut shared = Shared::new(Arc::new(handler), config);
     while let Some(socket) = accept(&listener)? {
         blocking::serve_connection(&socket, &mut shared);
@@ -36,7 +35,8 @@ fn accept(listener: &Listener) -> io::Result<Option<Socket>> {
         match listener.judge(accept_with(listener, SocketFlags::CLOEXEC))? {
             Accepted::Connection(socket) => return Ok(Some(socket.into())),
             Accepted::Again | Accepted::Closed => {}
-            Accepted::Empty | Accepted::Exhausted => thread::sleep(BACK_OFF),
+            Accepted::Empty => listener.wait(),
+            Accepted::Exhausted => thread::sleep(BACK_OFF),
         }
     }
     Ok(None)

@@ -5,7 +5,8 @@
 //! - **Where a request waits:** in its own thread, on its connection's condition; for a thread, in its session.
 //! - **What bounds it:** `--threads` requests at a time, and a quarter of those for one connection; who waits for a thread
 //!   gets it in turn. Where no thread can be had, a request is refused (503). The requests in flight and the unsent output of
-//!   each connection, and one step's output in each thread. And FD_SETSIZE: select(2) watches no descriptor from 1024 on, so the process opens none.
+//!   each connection, and one step's output in each thread. And FD_SETSIZE: select(2) watches no descriptor from 1024 on,
+//!   so the process opens none.
 //! - **What one process holds:** about 1,000 connections, many requests on each.
 //!
 //! Locks are taken in one order: a connection's state, then what all of them share. Neither is held while a

@@ -24,7 +24,6 @@ pub const CAPACITY: Capacity =
 
 /// Serves until the drain, then waits for the threads to finish what they have.
 pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
-    listener.socket().set_nonblocking(false)?;
     let (connections, taken) = bounded(config.threads);
     let (free, free_threads) = bounded(config.threads);
     let builder = thread::Builder::new().name("accept".to_owned());
@@ -79,7 +78,8 @@ fn accept(listener: &Listener) -> io::Result<Option<Socket>> {
         match listener.judge(accept_with(listener, SocketFlags::CLOEXEC))? {
             Accepted::Connection(socket) => return Ok(Some(socket.into())),
             Accepted::Again | Accepted::Closed => {}
-            Accepted::Empty | Accepted::Exhausted => thread::sleep(BACK_OFF),
+            Accepted::Empty => listener.wait(),
+            Accepted::Exhausted => thread::sleep(BACK_OFF),
         }
     }
     Ok(None)

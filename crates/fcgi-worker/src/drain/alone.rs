@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::SECOND_SIGNAL;
+use rustix::process::{Pid, getppid};
+
 use crate::log;
 
 static ALONE: OnceLock<Alone> = OnceLock::new();
@@ -15,6 +17,8 @@ static ALONE: OnceLock<Alone> = OnceLock::new();
 /// What its signal handlers know.
 pub(super) struct Alone {
     pid: u32,
+    /// Whose worker it is, while that lives.
+    supervisor: Option<Pid>,
     grace: Duration,
     installed: Instant,
     /// When the drain began, in milliseconds since then.
@@ -25,10 +29,11 @@ pub(super) struct Alone {
 }
 
 impl Alone {
-    /// This process is alone, and has so much time to drain.
-    pub(super) fn install(grace: Duration) {
+    /// This process has so much time to drain, and is alone: at once, or when its `supervisor` has died.
+    pub(super) fn install(grace: Duration, supervisor: Option<Pid>) {
         ALONE.get_or_init(|| Self {
             pid: process::id(),
+            supervisor,
             grace,
             installed: Instant::now(),
             begun: AtomicU64::new(u64::MAX),
@@ -39,13 +44,18 @@ impl Alone {
     }
 
     /// In this process, that is: those that it has forked end with it.
-    fn get() -> Option<&'static Self> {
+    fn of_this_process() -> Option<&'static Self> {
         ALONE.get().filter(|alone| alone.pid == process::id())
+    }
+
+    /// While nobody else sees to its end.
+    fn get() -> Option<&'static Self> {
+        Self::of_this_process().filter(|alone| alone.supervisor.is_none() || alone.supervisor != getppid())
     }
 
     /// The drain has begun.
     pub(super) fn begin() {
-        if let Some(alone) = Self::get() {
+        if let Some(alone) = Self::of_this_process() {
             alone.begun.store(alone.milliseconds(), Ordering::Relaxed);
         }
     }
