@@ -1,35 +1,40 @@
-//! The experiment: everything is run once in each round, in an order shuffled anew, so that whatever drifts on the
-//! machine meets everybody alike; and one entry runs twice under two names, which shows what the run can resolve.
+//! The experiment: all that is compared lives at the same time, and is asked in turns of some milliseconds, in an order
+//! shuffled anew, so that whatever the machine does meets everybody alike. One entry runs twice under two names, which
+//! checks the run. All of it is repeated on fresh pools.
 //!
 //! ```text
-//!   admission (fcgi-verify, capacity) ──► schedule ──► trial, trial, ... ──► Record ──► report
-//!                                         (seed)       (cpu, regime)        (JSON)     (statistics)
+//!   admission (fcgi-verify, capacity) ──► schedule ──► launch, launch, ... ──► Record ──► report
+//!                                         (cells)      (slices, cpu, regime)  (JSON)     (statistics)
 //! ```
 
 mod admission;
 mod cpu;
+mod launch;
 mod machine;
 mod record;
 mod regime;
 mod schedule;
+mod slices;
 mod system_calls;
-mod trial;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
 use fcgi_load::Mode;
 
+#[cfg(test)]
+pub(crate) use launch::quantiles;
 pub use machine::name_now;
 pub use record::{
-    FORMAT, Figures, Machine, Participant, Plan, Record, Skipped, Switches, SystemCalls, Trial, Verified,
-    Versions, Worker, twin_of,
+    BUSY_WHEN_IDLE, FORMAT, Figures, Machine, OLDEST_FORMAT, Participant, Plan, Record, Skipped, Switches,
+    SystemCalls, Trial, Verified, Versions, Worker, twin_of,
 };
 pub use regime::Regime;
-#[cfg(test)]
-pub(crate) use trial::quantiles;
+pub use slices::Slices;
 
 use crate::entry::{Entry, Kind};
+use crate::rng::Rng;
+use launch::Launcher;
 use regime::Cores;
 use schedule::Cell;
 
@@ -38,28 +43,30 @@ use schedule::Cell;
 pub enum Seen<'a> {
     /// An entry is being verified.
     Admission(&'a str),
-    /// So many trials of all are made; this one is next.
-    Trial {
+    /// So many cycles of all are made, and another one begins.
+    Cycle {
         /// Made.
         done: usize,
         /// In all.
         of: usize,
-        /// Its entry.
-        entry: &'a str,
-        /// Its mode.
+        /// The launch.
+        launch: usize,
+        /// How connections are used.
         mode: Mode,
+        /// Worker processes of each.
+        processes: usize,
     },
-    /// A trial counts for nothing.
+    /// What an entry did in a launch counts for nothing.
     Void(&'a Trial),
-    /// A round is over: this is what there is so far.
-    Round(&'a Record),
+    /// A launch is over: this is what there is so far.
+    Launch(&'a Record),
     /// System calls are being counted.
     SystemCalls(&'a str, Mode),
 }
 
 /// Runs an experiment. Call it from a thread that lives until it returns: pools die with it.
 ///
-/// An experiment that is stopped returns the rounds that it has finished.
+/// An experiment that is stopped returns the launches that it has finished.
 ///
 /// # Errors
 ///
@@ -112,34 +119,48 @@ pub fn run(
     if cells.is_empty() {
         bail!("there is nothing to measure: nobody that takes part multiplexes");
     }
-    let rounds = schedule::rounds(&record.plan, cells.len());
-    let (mut done, of) = (0, cells.len() * rounds.len());
-    for (index, order) in rounds.iter().enumerate() {
+    let participants = record.entries.clone();
+    let launcher = Launcher {
+        plan: &record.plan.clone(),
+        cores: &cores,
+        participants: &participants,
+        entries: &admitted,
+        stop,
+    };
+    let plan = launcher.plan;
+    let (mut done, of) = (0, plan.launches * cells.len() * plan.slices);
+    let mut rng = Rng::new(plan.seed);
+    for number in 1..=plan.launches {
+        let mut order: Vec<&Cell> = cells.iter().collect();
+        rng.shuffle(&mut order);
         let mut trials = Vec::new();
-        for cell in order.iter().map(|at| &cells[*at]) {
-            if stop.load(Ordering::Relaxed) {
+        for cell in order {
+            let mut see_cycle = |cycle| {
+                let (mode, processes) = (cell.mode, cell.processes);
+                see(Seen::Cycle { done: done + cycle, of, launch: number, mode, processes });
+            };
+            let Some(of_cell) = launcher.run(cell, number, &mut rng, &mut see_cycle) else {
                 return Ok(record);
-            }
-            see(Seen::Trial { done, of, entry: &cell.name, mode: cell.mode });
-            let trial = trial::run(&record.plan, &cores, admitted[cell.participant], cell, index + 1);
-            if trial.void.is_some() {
-                see(Seen::Void(&trial));
-            }
-            trials.push(trial);
-            done += 1;
+            };
+            done += plan.slices;
+            of_cell.iter().filter(|trial| trial.void.is_some()).for_each(|trial| see(Seen::Void(trial)));
+            trials.extend(of_cell);
         }
         record.trials.append(&mut trials);
-        see(Seen::Round(&record));
+        see(Seen::Launch(&record));
     }
     if counts_system_calls {
-        let diagnosed: Vec<&Cell> = cells.iter().filter(|cell| is_diagnosed(&record, cell)).collect();
-        for cell in diagnosed {
+        // Everybody once in each mode, with the first number of processes.
+        let diagnosed = cells.iter().filter(|cell| plan.processes.first() == Some(&cell.processes));
+        let contenders = diagnosed.flat_map(|cell| cell.contenders.iter().map(move |one| (cell, one)));
+        let twin = twin_of(&record.reference);
+        for (cell, contender) in contenders.filter(|(_, contender)| contender.name != twin) {
             if stop.load(Ordering::Relaxed) {
                 return Ok(record);
             }
-            see(Seen::SystemCalls(&cell.name, cell.mode));
-            let counted = system_calls::count(&record.plan, &cores, admitted[cell.participant], cell);
-            record.system_calls.push(counted);
+            see(Seen::SystemCalls(&contender.name, cell.mode));
+            let entry = admitted[contender.participant];
+            record.system_calls.push(system_calls::count(plan, &cores, entry, cell, contender));
         }
     }
     Ok(record)
@@ -172,11 +193,6 @@ fn reasons(skipped: &[Skipped]) -> String {
         format!("{}: {}", skipped.name, lines.join(" "))
     };
     skipped.iter().map(one).collect::<Vec<_>>().join("; ")
-}
-
-/// Everybody once in each mode, with the first number of processes.
-fn is_diagnosed(record: &Record, cell: &Cell) -> bool {
-    record.plan.processes.first() == Some(&cell.processes) && cell.name != twin_of(&record.reference)
 }
 
 #[cfg(test)]

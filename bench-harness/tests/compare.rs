@@ -10,13 +10,15 @@ use bench_harness::discover;
 use bench_harness::experiment::Record;
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Short trials, everybody on all cores: what comes of it is looked at, not how much.
+/// Short slices, everybody on all cores: what comes of it is looked at, not how much.
 fn compare(output: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fcgi-lab"));
     command.args([
         "compare",
-        "--trial-ms",
-        "50",
+        "--slice-ms",
+        "20",
+        "--slices",
+        "3",
         "--warm-up-ms",
         "20",
         "--regime",
@@ -42,20 +44,23 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
-fn every_entry_and_the_twin_run_once_in_each_mode_of_each_round_and_the_report_can_be_repeated() {
+fn every_entry_and_the_twin_run_once_in_each_mode_of_each_launch_and_the_report_can_be_repeated() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("run.json");
-    let words = ["--rounds", "2", "--modes", "close,keep", "--processes", "1,2", "--seed", "7"];
+    let words = ["--launches", "2", "--modes", "close,keep", "--processes", "1,2", "--seed", "7"];
     let output = compare(&file, &words).args(["--entries", &entries()]).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
 
     let record = read(&file);
-    // Two entries and the twin, two modes, two numbers of processes, two rounds.
+    // Two entries and the twin, two modes, two numbers of processes, two launches.
     assert_eq!(record.trials.len(), 3 * 2 * 2 * 2);
     for trial in &record.trials {
         let figures = trial.figures.as_ref().unwrap_or_else(|| panic!("{trial:?}"));
         assert!(figures.requests > 0 && figures.worker_cpu > Duration::ZERO, "{trial:?}");
         assert_eq!(figures.workers.len(), trial.processes, "{trial:?}");
+        let slices = &figures.slices;
+        assert_eq!((slices.requests.len(), slices.elapsed_ns.len()), (3, 3), "{trial:?}");
+        assert_eq!(slices.requests.iter().sum::<u64>(), figures.requests, "{trial:?}");
     }
     assert!(record.entries.iter().all(|entry| entry.verified.failed.is_empty()));
 
@@ -67,12 +72,12 @@ fn every_entry_and_the_twin_run_once_in_each_mode_of_each_round_and_the_report_c
 }
 
 #[test]
-fn an_interrupted_run_keeps_its_whole_rounds_and_leaves_nothing_behind() {
+fn an_interrupted_run_keeps_its_whole_launches_and_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("run.json");
     let sockets = folder.path().join("sockets");
     fs::create_dir(&sockets).unwrap();
-    let mut child = compare(&file, &["--rounds", "1000", "--modes", "close"])
+    let mut child = compare(&file, &["--launches", "1000", "--modes", "close"])
         .args(["--entries", &entries()])
         .env("TMPDIR", &sockets)
         .stdout(Stdio::null())
@@ -87,8 +92,8 @@ fn an_interrupted_run_keeps_its_whole_rounds_and_leaves_nothing_behind() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
 
     let record = read(&file);
-    let rounds = record.trials.iter().map(|trial| trial.round).max().unwrap();
-    assert!((1..1000).contains(&rounds) && record.trials.len() == rounds * 3, "{rounds} rounds");
+    let launches = record.trials.iter().map(|trial| trial.launch).max().unwrap();
+    assert!((1..1000).contains(&launches) && record.trials.len() == launches * 3, "{launches} launches");
     assert!(file.with_extension("html").exists());
     // Its pools' sockets; and a pool that still ran would hold one.
     assert_eq!(fs::read_dir(&sockets).unwrap().count(), 0);

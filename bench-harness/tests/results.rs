@@ -24,7 +24,8 @@ fn fcgi_lab(words: &[&str]) -> Command {
 
 /// One strategy in one mode, as short as can be.
 fn compare(output: &Path, more: &[&str]) -> Command {
-    let mut command = fcgi_lab(&["compare", "--trial-ms", "10", "--warm-up-ms", "5", "--regime", "shared"]);
+    let mut command =
+        fcgi_lab(&["compare", "--slice-ms", "5", "--slices", "2", "--warm-up-ms", "5", "--regime", "shared"]);
     command.args(["--modes", "close", "--clients", "2", "--no-system-calls", "--entries", &strategy()]);
     command.arg("--output").arg(output).args(more);
     command
@@ -109,7 +110,7 @@ fn a_report_never_takes_the_place_of_its_data() {
 fn raw_data_are_not_written_where_their_report_goes() {
     let folder = folder();
     for name in ["run.html", "run.md"] {
-        let output = compare(&folder.path().join(name), &["--rounds", "1"]).output().unwrap();
+        let output = compare(&folder.path().join(name), &["--launches", "1"]).output().unwrap();
         assert_refused(&output, &[name, "run.json"]);
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -121,7 +122,7 @@ fn what_is_there_is_kept_unless_it_is_to_be_replaced() {
         let folder = folder();
         let (file, run) = (folder.path().join(name), folder.path().join("run.json"));
         fs::write(&file, "precious").unwrap();
-        let output = compare(&run, &["--rounds", "1"]).output().unwrap();
+        let output = compare(&run, &["--launches", "1"]).output().unwrap();
         assert_refused(&output, &[name, "exists", "--overwrite"]);
         assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -134,7 +135,7 @@ fn what_is_there_is_kept_unless_it_is_to_be_replaced() {
     assert_eq!(fs::read_to_string(&run).unwrap(), "precious");
 
     // Asked to, it does, and without a reader it goes on: what it measures goes to files.
-    let output = compare(&run, &["--rounds", "1", "--overwrite"]).stdout(unread()).output().unwrap();
+    let output = compare(&run, &["--launches", "1", "--overwrite"]).stdout(unread()).output().unwrap();
     assert_eq!((output.status.code(), &*stderr(&output)), (Some(0), ""));
     assert_eq!(record(&run).trials.len(), 2);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "data, page, tables, and nothing unfinished");
@@ -164,7 +165,7 @@ fn an_output_that_cannot_be_written_is_known_before_anything_is_measured() {
     // Below a file, in a folder that nobody can make, and a folder itself.
     for output in [file.join("run.json"), "/proc/nowhere/run.json".into(), folder.path().to_owned()] {
         let name = output.display().to_string();
-        assert_refused(&compare(&output, &["--rounds", "1"]).output().unwrap(), &["cannot write", &name]);
+        assert_refused(&compare(&output, &["--launches", "1"]).output().unwrap(), &["cannot write", &name]);
         let soak = fcgi_lab(&["soak", "--seconds", "10", "--json"]).arg(&output).output().unwrap();
         assert_refused(&soak, &["cannot write", &name]);
     }
@@ -190,7 +191,7 @@ fn data_whose_folder_has_gone_are_kept_elsewhere() {
     let [results, gone, temporary] = ["results", "gone", "temporary"].map(|name| folder.path().join(name));
     fs::create_dir(&temporary).unwrap();
     let file = results.join("run.json");
-    let mut command = compare(&file, &["--rounds", "1000"]);
+    let mut command = compare(&file, &["--launches", "1000"]);
     let mut child =
         command.env("TMPDIR", &temporary).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     wait_for(&file, &mut child);
@@ -224,7 +225,7 @@ fn a_closed_pipe_is_no_failure_and_a_full_disk_is_one_line() {
 
     // Before anything is measured.
     let other = folder.path().join("other.json");
-    let output = compare(&other, &["--rounds", "1"]).stdout(full()).output().unwrap();
+    let output = compare(&other, &["--launches", "1"]).stdout(full()).output().unwrap();
     assert_refused(&output, &["standard output"]);
     assert!(!other.exists());
     let output = fcgi_lab(&["soak", "--seconds", "10", &strategy()]).stdout(full()).output().unwrap();
@@ -272,7 +273,7 @@ fn a_folder_for_temporary_files_that_cannot_be_used_is_named() {
     let output = folder.path().join("run.json");
     for (temporary, words) in [(long, "too long"), (folder.path().join("missing"), "No such file")] {
         let name = temporary.display().to_string();
-        let compared = compare(&output, &["--rounds", "1"]).env("TMPDIR", &temporary).output().unwrap();
+        let compared = compare(&output, &["--launches", "1"]).env("TMPDIR", &temporary).output().unwrap();
         assert_refused(&compared, &[&name, words, "TMPDIR"]);
         let soaked = fcgi_lab(&["soak", "--seconds", "10", &strategy()]).env("TMPDIR", &temporary).output();
         assert_refused(&soaked.unwrap(), &[&name, words, "TMPDIR"]);

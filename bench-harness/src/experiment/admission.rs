@@ -1,14 +1,20 @@
 //! Who takes part: what fcgi-verify says of an entry before it is timed, and what it can hold.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, bail};
 use fcgi_verify::{Outcome, cases, run_case};
 
+use super::cpu::Usage;
 use super::record::{Participant, Verified};
 use crate::entry::{Entry, Holds, Kind};
 use crate::launch::{Family, Pool};
 
 /// Processes that it is verified with: a model of one connection per process then holds several.
 const PROCESSES: usize = 4;
+/// How long an idle pool is watched.
+const IDLE: Duration = Duration::from_millis(400);
 
 /// Verifies an entry and asks what it holds. A strategy that fails a binding case is not admitted; somebody else's
 /// implementation is, and its failures are told with its figures. A floor can answer nothing but what is timed.
@@ -24,6 +30,7 @@ pub(super) fn admit(entry: &Entry, family: Family) -> anyhow::Result<Participant
     }
     let pool = entry.launch(family, 1)?;
     let Holds { connections, multiplexes } = entry.holds(&pool)?;
+    let idle_share = idle_share(&pool);
     entry.end(pool)?;
     Ok(Participant {
         name: entry.name().to_owned(),
@@ -32,8 +39,19 @@ pub(super) fn admit(entry: &Entry, family: Family) -> anyhow::Result<Participant
         connections,
         multiplexes,
         wakes_all: entry.wakes_all(),
+        idle_share,
         verified,
     })
+}
+
+/// What a pool takes that nobody asks, as a share of a core.
+fn idle_share(pool: &Pool) -> f64 {
+    // What it still has to do after it was asked is no idleness.
+    thread::sleep(IDLE / 2);
+    let (begun, before) = (Instant::now(), Usage::of(&pool.started_pids()));
+    thread::sleep(IDLE);
+    let (used, _) = Usage::of(&pool.started_pids()).since(&before);
+    used.as_secs_f64() / begun.elapsed().as_secs_f64()
 }
 
 fn verify(entry: &Entry, pool: &Pool) -> anyhow::Result<Verified> {

@@ -9,6 +9,8 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::record::Switches;
 use crate::process::children_of;
 
@@ -67,6 +69,11 @@ impl Usage {
         (to.cpu.saturating_sub(from.cpu), is_known.then_some(user / (user + system)))
     }
 
+    /// Whether a process has reaped others since then, whose time no clock told before.
+    pub(super) fn has_reaped_since(&self, before: &Self) -> bool {
+        self.total().reaped > before.total().reaped
+    }
+
     /// What one process used since then.
     pub(super) fn of_process_since(&self, pid: u32, before: &Self) -> Duration {
         let cpu = |usage: &Self| usage.0.get(&pid).map_or(Duration::ZERO, |times| times.cpu);
@@ -74,8 +81,56 @@ impl Usage {
     }
 }
 
+/// The clocks of a pool's processes, to be read often: a system call for each.
+#[derive(Debug)]
+pub(super) struct Clocks(Vec<(u32, libc::clockid_t)>);
+
+impl Clocks {
+    /// # Errors
+    ///
+    /// One of them has ended.
+    pub(super) fn of(usage: &Usage) -> io::Result<Self> {
+        let clocks = usage.processes().into_iter().map(|pid| Ok((pid, process_clock(pid)?)));
+        clocks.collect::<io::Result<_>>().map(Self)
+    }
+
+    /// What all their threads have used.
+    ///
+    /// # Errors
+    ///
+    /// One of them has ended.
+    pub(super) fn cpu(&self) -> io::Result<Duration> {
+        self.0.iter().map(|(_, clock)| read(*clock)).sum()
+    }
+
+    /// For how many nanoseconds their threads could have run and waited for a processor; none where the kernel does not say.
+    pub(super) fn run_delay(&self) -> Option<u64> {
+        self.0.iter().map(|(pid, _)| run_delay(*pid)).sum()
+    }
+
+    /// Sends a signal to each.
+    pub(super) fn signal(&self, signal: Signal) {
+        for pid in self.0.iter().filter_map(|(pid, _)| Pid::from_raw(i32::try_from(*pid).ok()?)) {
+            // One that has ended is found out by its clock.
+            let _ = kill_process(pid, signal);
+        }
+    }
+}
+
+/// The second figure of each thread's schedstat: nanoseconds on a run queue.
+fn run_delay(pid: u32) -> Option<u64> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let delay = |thread: io::Result<fs::DirEntry>| {
+        let schedstat = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        schedstat.split_whitespace().nth(1)?.parse::<u64>().ok()
+    };
+    // A thread that has ended meanwhile waits for nothing.
+    let delays: Vec<u64> = threads.filter_map(delay).collect();
+    (!delays.is_empty()).then(|| delays.iter().sum())
+}
+
 fn times(pid: u32) -> Option<Times> {
-    let own = process_clock(pid).ok()?;
+    let own = process_clock(pid).and_then(read).ok()?;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name, in parentheses, may hold anything. From the third field on: proc(5).
     let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split_whitespace().collect();
@@ -94,7 +149,7 @@ fn tick() -> Duration {
     Duration::from_millis(10)
 }
 
-fn process_clock(pid: u32) -> io::Result<Duration> {
+fn process_clock(pid: u32) -> io::Result<libc::clockid_t> {
     let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
     let mut clock = 0;
     // SAFETY: the pointer is to a live integer.
@@ -102,6 +157,10 @@ fn process_clock(pid: u32) -> io::Result<Duration> {
     if error != 0 {
         return Err(io::Error::from_raw_os_error(error));
     }
+    Ok(clock)
+}
+
+fn read(clock: libc::clockid_t) -> io::Result<Duration> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a live timespec.
     if unsafe { libc::clock_gettime(clock, &mut time) } != 0 {
@@ -169,7 +228,7 @@ mod tests {
         let mut said = [0; 5];
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut said).unwrap();
         let times = times(child.id()).unwrap();
-        let own = process_clock(child.id()).unwrap();
+        let own = process_clock(child.id()).and_then(read).unwrap();
         assert!(times.cpu > own, "{times:?}");
         drop(child.stdin.take());
         child.wait().unwrap();

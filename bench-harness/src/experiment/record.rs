@@ -6,11 +6,14 @@ use fcgi_load::Mode;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::regime::Regime;
+use super::slices::Slices;
 use crate::entry::Kind;
 use crate::launch::Family;
 
 /// The version of this format.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+/// The oldest that can be read: launches of one slice each, one entry after the other.
+pub const OLDEST_FORMAT: u32 = 1;
 
 /// An experiment, whole or interrupted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +39,9 @@ pub struct Record {
     /// System calls, counted in a pass of their own.
     pub system_calls: Vec<SystemCalls>,
 }
+
+/// A pool that takes more than this share of a core while nobody asks it costs the others time.
+pub const BUSY_WHEN_IDLE: f64 = 0.001;
 
 /// The name under which an entry runs a second time.
 pub fn twin_of(name: &str) -> String {
@@ -75,12 +81,19 @@ pub struct Versions {
 pub struct Plan {
     /// All shuffles are made from it.
     pub seed: u64,
-    /// How often each entry runs in each mode.
-    pub rounds: usize,
-    /// How long a trial is timed.
-    #[serde(rename = "trial_s", with = "seconds")]
-    pub trial: Duration,
+    /// How often all pools are started afresh.
+    #[serde(alias = "rounds")]
+    pub launches: usize,
+    /// How often each entry has its turn in a launch.
+    #[serde(default = "one")]
+    pub slices: usize,
+    /// How long that turn is timed.
+    #[serde(rename = "slice_s", alias = "trial_s", with = "seconds")]
+    pub slice: Duration,
     /// How long it runs before that.
+    #[serde(rename = "lead_in_s", default, with = "seconds")]
+    pub lead_in: Duration,
+    /// How long each pool is asked before the first slice.
     #[serde(rename = "warm_up_s", with = "seconds")]
     pub warm_up: Duration,
     /// Who runs on which cores.
@@ -133,6 +146,9 @@ pub struct Participant {
     /// Whether each new connection wakes all of its processes. Older records do not say.
     #[serde(default)]
     pub wakes_all: bool,
+    /// What an idle pool of it takes, as a share of a core. Older records do not say.
+    #[serde(default)]
+    pub idle_share: f64,
     /// What fcgi-verify's quick cases said before it was timed.
     pub verified: Verified,
 }
@@ -157,11 +173,12 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// One pool, warmed up and timed.
+/// What an entry did in a launch of a cell: one pool, warmed up and timed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
     /// From 1.
-    pub round: usize,
+    #[serde(alias = "round")]
+    pub launch: usize,
     /// The entry, or its twin.
     pub entry: String,
     /// How connections were used.
@@ -208,6 +225,9 @@ pub struct Figures {
     pub switches: Option<Switches>,
     /// Each process of the pool, at the end of the timed part.
     pub workers: Vec<Worker>,
+    /// Its slices.
+    #[serde(default, skip_serializing_if = "Slices::is_empty")]
+    pub slices: Slices,
 }
 
 /// Context switches of all processes of a pool, from its start to its end.
@@ -248,6 +268,11 @@ pub struct SystemCalls {
     pub requests: u64,
     /// Calls by name.
     pub calls: Vec<(String, u64)>,
+}
+
+/// Older records do not say.
+fn one() -> usize {
+    1
 }
 
 /// Durations as seconds.

@@ -1,19 +1,24 @@
-//! Who runs when: in each round everything once, in an order of its own.
+//! What is run side by side, and with how many requests in flight.
 
 use fcgi_load::Mode;
 
 use super::record::{Participant, Plan, twin_of};
-use crate::rng::Rng;
 
-/// What is run once in each round.
+/// What is compared: all that take part, asked in the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cell {
+    pub(super) mode: Mode,
+    pub(super) processes: usize,
+    pub(super) contenders: Vec<Contender>,
+}
+
+/// Who is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Contender {
     /// Its place among the participants.
     pub(super) participant: usize,
     /// The name that it runs under: the participant's, or its twin's.
     pub(super) name: String,
-    pub(super) mode: Mode,
-    pub(super) processes: usize,
     pub(super) connections: usize,
     pub(super) streams: usize,
 }
@@ -21,28 +26,35 @@ pub(super) struct Cell {
 /// All cells of a plan.
 pub(super) fn cells(plan: &Plan, participants: &[Participant], reference: &str) -> Vec<Cell> {
     let mut cells = Vec::new();
-    for (index, participant) in participants.iter().enumerate() {
-        for &mode in &plan.modes {
-            for &processes in &plan.processes {
-                let Some((connections, streams)) = offer(plan, participant, mode, processes) else {
-                    continue;
-                };
-                let cell = Cell {
-                    participant: index,
-                    name: participant.name.clone(),
-                    mode,
-                    processes,
-                    connections,
-                    streams,
-                };
-                if participant.name == reference {
-                    cells.push(Cell { name: twin_of(reference), ..cell.clone() });
-                }
-                cells.push(cell);
+    for &mode in &plan.modes {
+        for &processes in &plan.processes {
+            let contenders = contenders(plan, participants, reference, mode, processes);
+            if !contenders.is_empty() {
+                cells.push(Cell { mode, processes, contenders });
             }
         }
     }
     cells
+}
+
+fn contenders(
+    plan: &Plan,
+    participants: &[Participant],
+    reference: &str,
+    mode: Mode,
+    processes: usize,
+) -> Vec<Contender> {
+    let mut contenders = Vec::new();
+    for (index, participant) in participants.iter().enumerate() {
+        let Some((connections, streams)) = offer(plan, participant, mode, processes) else { continue };
+        let contender =
+            Contender { participant: index, name: participant.name.clone(), connections, streams };
+        if participant.name == reference {
+            contenders.push(Contender { name: twin_of(reference), ..contender.clone() });
+        }
+        contenders.push(contender);
+    }
+    contenders
 }
 
 /// What of the load an entry is offered: no more connections kept than the pool holds, for then requests would wait
@@ -63,18 +75,6 @@ fn offer(plan: &Plan, entry: &Participant, mode: Mode, processes: usize) -> Opti
     }
 }
 
-/// Each round's order, as indexes of cells.
-pub(super) fn rounds(plan: &Plan, cells: usize) -> Vec<Vec<usize>> {
-    let mut rng = Rng::new(plan.seed);
-    (0..plan.rounds)
-        .map(|_| {
-            let mut order: Vec<usize> = (0..cells).collect();
-            rng.shuffle(&mut order);
-            order
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -88,8 +88,10 @@ mod tests {
     fn plan() -> Plan {
         Plan {
             seed: 7,
-            rounds: 20,
-            trial: Duration::from_secs(1),
+            launches: 20,
+            slices: 5,
+            slice: Duration::from_secs(1),
+            lead_in: Duration::ZERO,
             warm_up: Duration::ZERO,
             regime: Regime::Shared,
             family: Family::Unix,
@@ -111,6 +113,7 @@ mod tests {
             connections,
             multiplexes,
             wakes_all: false,
+            idle_share: 0.0,
             verified,
         }
     }
@@ -145,22 +148,13 @@ mod tests {
     fn the_reference_alone_has_a_twin_in_every_cell() {
         let participants = [participant("a", 1, false), participant("b", 9, true)];
         let cells = cells(&plan(), &participants, "b");
-        // Two and three modes, two numbers of processes, b twice.
-        assert_eq!(cells.len(), 2 * 2 + 2 * 3 * 2);
-        assert_eq!(cells.iter().filter(|cell| cell.name == twin_of("b")).count(), 3 * 2);
-        assert!(cells.iter().all(|cell| cell.name != twin_of("a")));
-    }
-
-    #[test]
-    fn each_round_holds_everything_once_in_an_order_that_the_seed_repeats() {
-        let rounds = rounds(&plan(), 10);
-        for round in &rounds {
-            let mut sorted = round.clone();
-            sorted.sort_unstable();
-            assert_eq!(sorted, (0..10).collect::<Vec<_>>());
+        // Three modes, two numbers of processes; a does not multiplex, b runs twice.
+        assert_eq!(cells.len(), 3 * 2);
+        for cell in cells {
+            let names: Vec<&str> = cell.contenders.iter().map(|contender| contender.name.as_str()).collect();
+            let expected =
+                if cell.mode == Mode::Multiplex { vec!["b (twin)", "b"] } else { vec!["a", "b (twin)", "b"] };
+            assert_eq!(names, expected, "{}", cell.mode);
         }
-        assert_eq!(rounds.len(), 20);
-        assert_ne!(rounds[0], rounds[1]);
-        assert_eq!(rounds, super::rounds(&plan(), 10));
     }
 }

@@ -11,10 +11,10 @@ use anyhow::{Context, bail};
 use fcgi_load::Until;
 use rustix::process::Signal;
 
+use super::launch::{checked, generator};
 use super::record::{Plan, SystemCalls};
 use super::regime::Cores;
-use super::schedule::Cell;
-use super::trial::{checked, generator};
+use super::schedule::{Cell, Contender};
 use crate::entry::Entry;
 use crate::process::Process;
 
@@ -26,12 +26,18 @@ const WARM_UP: u64 = 200;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Counts the system calls of a pool while it answers; says why where that is impossible here.
-pub(super) fn count(plan: &Plan, cores: &Cores, entry: &Entry, cell: &Cell) -> SystemCalls {
-    let (counted_by, requests, calls) = match strace(plan, cores, entry, cell) {
+pub(super) fn count(
+    plan: &Plan,
+    cores: &Cores,
+    entry: &Entry,
+    cell: &Cell,
+    contender: &Contender,
+) -> SystemCalls {
+    let (counted_by, requests, calls) = match strace(plan, cores, entry, cell, contender) {
         Ok((requests, calls)) => (Ok("strace".to_owned()), requests, calls),
         Err(why) => (Err(format!("{why:#}")), 0, Vec::new()),
     };
-    SystemCalls { entry: cell.name.clone(), mode: cell.mode, counted_by, requests, calls }
+    SystemCalls { entry: contender.name.clone(), mode: cell.mode, counted_by, requests, calls }
 }
 
 fn strace(
@@ -39,9 +45,10 @@ fn strace(
     cores: &Cores,
     entry: &Entry,
     cell: &Cell,
+    contender: &Contender,
 ) -> anyhow::Result<(u64, Vec<(String, u64)>)> {
     let pool = cores.among_workers(|| entry.launch(plan.family, cell.processes))??;
-    let mut generator = generator(&pool, entry, cell, None)?;
+    let mut generator = generator(&pool, entry, cell.mode, contender, None)?;
     checked(generator.run(Until::Requests(WARM_UP))?)?;
 
     let traced = super::cpu::Usage::of(&pool.started_pids()).processes();

@@ -16,7 +16,7 @@ const HEADROOM: f64 = 0.95;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Comparison {
     pub(crate) value: Option<Estimate>,
-    /// To the reference, in the same rounds.
+    /// To the reference, in the same launches.
     pub(crate) ratio: Option<Estimate>,
 }
 
@@ -54,6 +54,8 @@ pub(crate) struct Why {
     /// The least and the most that one process did of the pool's work, by processor time.
     pub(crate) shares: Option<(f64, f64)>,
     pub(crate) peak_in_flight: Option<f64>,
+    /// How long threads waited for a processor, as a share of the time.
+    pub(crate) run_delay: Option<f64>,
 }
 
 /// All entries in one mode, with one number of processes.
@@ -69,7 +71,7 @@ pub(crate) struct Cell<'a> {
     pub(crate) rows: Vec<Row<'a>>,
 }
 
-/// What a way of using connections saves an entry over another way, in the same rounds.
+/// What a way of using connections saves an entry over another way, in the same launches.
 #[derive(Clone, Debug)]
 pub(crate) struct Gain<'a> {
     pub(crate) entry: &'a Participant,
@@ -87,8 +89,8 @@ pub(crate) struct Peak<'a> {
     pub(crate) mode: Mode,
     pub(crate) processes: usize,
     pub(crate) throughput: f64,
-    /// The numbers of processes that won a round, and how many.
-    pub(crate) rounds_won: BTreeMap<usize, usize>,
+    /// The numbers of processes that won a launch, and how many.
+    pub(crate) launches_won: BTreeMap<usize, usize>,
 }
 
 /// All that was found.
@@ -127,9 +129,9 @@ impl<'a> Findings<'a> {
         self.cells.iter().filter(|cell| cell.is_unfit(metric)).collect()
     }
 
-    /// Rounds that are over.
-    pub(crate) fn rounds(&self) -> usize {
-        self.record.trials.iter().map(|trial| trial.round).max().unwrap_or(0)
+    /// Launches that are over.
+    pub(crate) fn launches(&self) -> usize {
+        self.record.trials.iter().map(|trial| trial.launch).max().unwrap_or(0)
     }
 
     fn cell(&self, mode: Mode, processes: usize) -> Cell<'a> {
@@ -237,6 +239,7 @@ impl<'a> Findings<'a> {
             requests_per_process: of(&|figures| Some(figures.requests as f64 / processes as f64)),
             shares: share(f64::min).zip(share(f64::max)),
             peak_in_flight: of(&|figures| Some(figures.peak_in_flight.into())),
+            run_delay: of(&|figures| figures.slices.run_delay_share()),
         }
     }
 
@@ -279,14 +282,14 @@ impl<'a> Findings<'a> {
     }
 
     fn peak(&self, entry: &'a Participant, mode: Mode) -> Option<Peak<'a>> {
-        let mut by_round: BTreeMap<usize, Vec<(usize, f64)>> = BTreeMap::new();
+        let mut by_launch: BTreeMap<usize, Vec<(usize, f64)>> = BTreeMap::new();
         let mut medians = Vec::new();
         for &processes in &self.record.plan.processes {
             let mut all = Vec::new();
             for trial in self.trials(&entry.name, mode, processes) {
                 let Some(figures) = &trial.figures else { continue };
                 let throughput = Metric::Throughput.of(figures);
-                by_round.entry(trial.round).or_default().push((processes, throughput));
+                by_launch.entry(trial.launch).or_default().push((processes, throughput));
                 all.push(throughput);
             }
             medians.extend(median(all).map(|median| (processes, median)));
@@ -294,12 +297,12 @@ impl<'a> Findings<'a> {
         let most = |all: &[(usize, f64)]| {
             all.iter().copied().reduce(|one, other| if other.1 > one.1 { other } else { one })
         };
-        let mut rounds_won = BTreeMap::new();
-        for (processes, _) in by_round.values().filter_map(|round| most(round)) {
-            *rounds_won.entry(processes).or_default() += 1;
+        let mut launches_won = BTreeMap::new();
+        for (processes, _) in by_launch.values().filter_map(|launch| most(launch)) {
+            *launches_won.entry(processes).or_default() += 1;
         }
         let (processes, throughput) = most(&medians)?;
-        Some(Peak { entry, mode, processes, throughput, rounds_won })
+        Some(Peak { entry, mode, processes, throughput, launches_won })
     }
 }
 
@@ -330,14 +333,24 @@ impl Row<'_> {
     }
 }
 
-/// Of the rounds in which both count.
+/// Of the launches in which both count.
 fn log_ratios(metric: Metric, trials: &[&Trial], others: &[&Trial]) -> Vec<f64> {
-    let ratio = |trial: &Trial| {
-        let other = others.iter().find(|other| other.round == trial.round)?;
-        // A trial shorter than the clocks can tell gives none.
-        logarithm(metric.of(trial.figures.as_ref()?) / metric.of(other.figures.as_ref()?))
+    let ratio = |trial: &&Trial| {
+        let other = others.iter().find(|other| other.launch == trial.launch)?;
+        let (figures, of_other) = (trial.figures.as_ref()?, other.figures.as_ref()?);
+        // Two cells lie too far apart for their slices to be pairs.
+        let are_pairs = (trial.mode, trial.processes) == (other.mode, other.processes);
+        let of_slices = are_pairs.then(|| log_ratio_of_slices(metric, figures, of_other)).flatten();
+        // What is shorter than the clocks can tell gives none.
+        of_slices.or_else(|| logarithm(metric.of(figures) / metric.of(of_other)))
     };
-    trials.iter().filter_map(|trial| ratio(trial)).collect()
+    trials.iter().filter_map(ratio).collect()
+}
+
+/// The median over the cycles of a launch, of slices that lie side by side; none where slices do not tell of the metric.
+fn log_ratio_of_slices(metric: Metric, figures: &Figures, other: &Figures) -> Option<f64> {
+    let pairs = metric.of_slices(figures).into_iter().zip(metric.of_slices(other));
+    median(pairs.filter_map(|(one, other)| logarithm(one / other)))
 }
 
 fn logarithm(value: f64) -> Option<f64> {

@@ -47,6 +47,15 @@ impl Metric {
         }
     }
 
+    /// In each slice, where slices tell of it.
+    pub(crate) fn of_slices(self, figures: &Figures) -> Vec<f64> {
+        match self {
+            Self::Cpu => figures.slices.cpu_us_per_request().collect(),
+            Self::Throughput => figures.slices.throughput().collect(),
+            Self::Median | Self::Tail => Vec::new(),
+        }
+    }
+
     /// Whether more of it is better.
     pub(crate) fn more_is_better(self) -> bool {
         self == Self::Throughput

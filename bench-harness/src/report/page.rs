@@ -23,7 +23,7 @@ pub(crate) fn of(findings: &Findings<'_>) -> String {
         family = record.plan.family,
     );
     let unfit = findings.metrics.iter().any(|metric| !findings.unfit(*metric).is_empty());
-    let class = if unfit || findings.rounds() < LAUNCHES { "verdict unfit" } else { "verdict" };
+    let class = if unfit || findings.launches() < LAUNCHES { "verdict unfit" } else { "verdict" };
     page += &format!("<p class=\"{class}\">{}</p>\n", escape(&findings.summary()));
 
     question_of_2007(&mut page, findings);

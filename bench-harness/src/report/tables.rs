@@ -48,7 +48,7 @@ impl Findings<'_> {
     /// What stands on top: how near the ratios are known, and whether the run is fit.
     pub(crate) fn summary(&self) -> String {
         let reference = &self.record.reference;
-        let rounds = self.rounds();
+        let launches = self.launches();
         let mut sentences = Vec::new();
         let known: Vec<(f64, String)> = self
             .cells
@@ -59,9 +59,9 @@ impl Findings<'_> {
                 Some((reach, format!("{} in {}", row.entry.name, self.cell_name(cell))))
             })
             .collect();
-        if rounds < LAUNCHES {
+        if launches < LAUNCHES {
             sentences.push(format!(
-                "Too few launches for a verdict: {rounds}, and {LAUNCHES} are needed. There are intervals only."
+                "Too few launches for a verdict: {launches}, and {LAUNCHES} are needed. There are intervals only."
             ));
         }
         let widest = known.iter().reduce(|one, other| if other.0 > one.0 { other } else { one });
@@ -87,7 +87,7 @@ impl Findings<'_> {
                 "The run is unfit for {}: there {reference}, run twice under two names, differed from itself.",
                 unfit.join(", ")
             ));
-        } else if rounds >= LAUNCHES && twin_ran {
+        } else if launches >= LAUNCHES && twin_ran {
             sentences.push(format!(
                 "{reference}, run twice under two names, did not differ from itself, as it must not."
             ));
@@ -122,12 +122,13 @@ impl Findings<'_> {
             ("load", format!("{load}; multiplexed, {multiplexed}")),
             ("request", "GET /hello with 20 parameters; 13 bytes back, every reply checked".to_owned()),
             (
-                "rounds",
+                "launches",
                 format!(
-                    "{} of {}, trials of {} s after {} s of warm-up, each on a fresh pool",
-                    self.rounds(),
-                    plan.rounds,
-                    plan.trial.as_secs_f64(),
+                    "{} of {}, of {} slices of {} s after {} s of warm-up",
+                    self.launches(),
+                    plan.launches,
+                    plan.slices,
+                    plan.slice.as_secs_f64(),
                     plan.warm_up.as_secs_f64()
                 ),
             ),
@@ -254,6 +255,7 @@ impl Findings<'_> {
             "requests per process",
             "share of each",
             "peak in flight",
+            "waited for a core",
         ]);
         for row in sorted(cell) {
             let why = &row.why;
@@ -280,6 +282,7 @@ impl Findings<'_> {
                 or_dash(why.requests_per_process, whole),
                 shares.unwrap_or_else(|| "–".to_owned()),
                 or_dash(why.peak_in_flight, whole),
+                or_dash(why.run_delay, percent),
             ]);
         }
         table
@@ -312,10 +315,14 @@ impl Findings<'_> {
 
     /// At how many processes each does most.
     pub(crate) fn peaks_table(&self) -> Table {
-        let mut table = Table::new(&["", "mode", "most at", "requests/s there", "rounds won, by processes"]);
+        let mut table =
+            Table::new(&["", "mode", "most at", "requests/s there", "launches won, by processes"]);
         for peak in &self.peaks {
-            let won: Vec<String> =
-                peak.rounds_won.iter().map(|(processes, rounds)| format!("{processes}: {rounds}")).collect();
+            let won: Vec<String> = peak
+                .launches_won
+                .iter()
+                .map(|(processes, launches)| format!("{processes}: {launches}"))
+                .collect();
             table.rows.push(vec![
                 peak.entry.name.clone(),
                 peak.mode.to_string(),
@@ -346,7 +353,7 @@ impl Findings<'_> {
         for cell in &self.cells {
             for row in cell.rows.iter().filter(|row| !row.void.is_empty()) {
                 remarks.push(format!(
-                    "{}, {}: {} of {} trials are void; the first: {}.",
+                    "{}, {}: {} of {} launches are void; the first: {}.",
                     row.entry.name,
                     self.cell_name(cell),
                     row.void.len(),
@@ -398,8 +405,7 @@ impl Findings<'_> {
     /// How to read it all.
     pub(crate) fn method(&self) -> String {
         format!(
-            "Each round ran everything once, in an order shuffled anew, on fresh pools: it is a launch of each. Ratios \
-             are formed inside a round. What is shown is the Hodges-Lehmann estimate over the launches, on logarithms, \
+            "{} What is shown is the Hodges-Lehmann estimate over the launches, on logarithms, \
              with its exact 95 % interval, that of Wilcoxon's signed-rank test (normal beyond 50 launches; fewer than \
              6 cannot give 95 %: their interval reaches from the least to the greatest, and 5 launches give 93.8 %, 3 \
              give 75 %). CPU per request alone is judged, from {LAUNCHES} launches on. First: the 90 % interval lies \
@@ -412,7 +418,26 @@ impl Findings<'_> {
              of 100 fit runs; where one does not, the run is unfit. CPU per request is user and system time of all \
              the pool's processes, reaped children included. Context switches are those of a pool's whole life, by \
              its requests; system calls were counted by strace in a pass of their own.",
+            self.interleaving(),
             self.record.reference
+        )
+    }
+
+    /// How ratios were made.
+    fn interleaving(&self) -> String {
+        let plan = &self.record.plan;
+        if plan.slices == 1 {
+            return "Each launch ran everything once, one entry after the other, in an order shuffled anew, on fresh pools. \
+                    Ratios are formed inside a launch."
+                .to_owned();
+        }
+        format!(
+            "In each launch all entries of a cell had a fresh pool, and all pools lived at once. Each was asked for {} \
+             slices of {} ms, in cycles of one slice of everybody, in an order shuffled anew. The ratio of a launch is \
+             the median over its cycles, of CPU per request and of throughput; of latencies, of what no clock tells slice \
+             by slice (workers that start a process for each connection), and between modes it is that of the whole launch.",
+            plan.slices,
+            plan.slice.as_millis()
         )
     }
 }

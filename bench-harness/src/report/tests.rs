@@ -10,32 +10,32 @@ use super::verdict::Verdict;
 use super::{markdown, page};
 use crate::entry::Kind;
 use crate::experiment::{
-    FORMAT, Figures, Machine, Participant, Plan, Record, Regime, Skipped, Switches, SystemCalls, Trial,
-    Verified, Versions, Worker, twin_of,
+    FORMAT, Figures, Machine, Participant, Plan, Record, Regime, Skipped, Slices, Switches, SystemCalls,
+    Trial, Verified, Versions, Worker, twin_of,
 };
 use crate::launch::Family;
 
-/// What drifts on a machine from round to round: it meets everybody alike.
+/// What drifts on a machine from launch to launch: it meets everybody alike.
 const DRIFT: [f64; 12] = [1.0, 0.8, 1.3, 0.7, 1.1, 0.9, 1.2, 1.05, 0.95, 0.6, 1.4, 1.0];
-/// What a trial differs by on its own, up and down.
+/// What a launch differs by on its own, up and down.
 const NOISE: [f64; 12] = [1.01, 0.99, 1.005, 0.995, 1.0, 1.012, 0.988, 1.002, 0.998, 1.008, 0.993, 1.0];
 
-/// A run of so many rounds in which `twice` always does twice what the reference `base` does, for half the CPU time,
+/// A run of so many launches in which `twice` always does twice what the reference `base` does, for half the CPU time,
 /// and `same` the same.
-fn record(rounds: usize) -> Record {
+fn record(launches: usize) -> Record {
     let mut trials = Vec::new();
-    for round in 1..=rounds {
+    for launch in 1..=launches {
         for (at, name) in ["base", &twin_of("base"), "twice", "same"].into_iter().enumerate() {
             for mode in [Mode::Close, Mode::Keep, Mode::Multiplex] {
-                let noise = NOISE[(round * 5 + at * 3) % NOISE.len()];
-                let speed = if name == "twice" { 2.0 } else { 1.0 } * noise * DRIFT[round % DRIFT.len()];
+                let noise = NOISE[(launch * 5 + at * 3) % NOISE.len()];
+                let speed = if name == "twice" { 2.0 } else { 1.0 } * noise * DRIFT[launch % DRIFT.len()];
                 // Kept connections cost half, multiplexed ones a tenth of that.
                 let cost = match mode {
                     Mode::Close => 20.0,
                     Mode::Keep => 10.0,
                     Mode::Multiplex => 1.0,
                 };
-                trials.push(trial(round, name, mode, 10_000.0 * speed, cost / speed));
+                trials.push(trial(launch, name, mode, 10_000.0 * speed, cost / speed));
             }
         }
     }
@@ -53,8 +53,10 @@ fn record(rounds: usize) -> Record {
         versions: Versions { commit: Some("0".repeat(40)), modified: false, rustc: "rustc".to_owned() },
         plan: Plan {
             seed: 1,
-            rounds,
-            trial: Duration::from_secs(1),
+            launches,
+            slices: 1,
+            slice: Duration::from_secs(1),
+            lead_in: Duration::ZERO,
             warm_up: Duration::from_millis(300),
             regime: Regime::Isolated,
             family: Family::Unix,
@@ -92,11 +94,12 @@ fn participant(name: &str) -> Participant {
         connections: 1000,
         multiplexes: true,
         wakes_all: false,
+        idle_share: 0.0,
         verified,
     }
 }
 
-fn trial(round: usize, name: &str, mode: Mode, requests: f64, cpu_us: f64) -> Trial {
+fn trial(launch: usize, name: &str, mode: Mode, requests: f64, cpu_us: f64) -> Trial {
     let figures = Figures {
         requests: requests as u64,
         elapsed: Duration::from_secs(1),
@@ -110,10 +113,11 @@ fn trial(round: usize, name: &str, mode: Mode, requests: f64, cpu_us: f64) -> Tr
         parsed: 1,
         switches: Some(Switches { voluntary: requests as u64, involuntary: 0, requests: requests as u64 }),
         workers: vec![Worker { rss_kib: 3000, pss_kib: 1000, threads: 1, cpu: Duration::from_secs(1) }],
+        slices: Slices::default(),
     };
     let (connections, streams) = if mode == Mode::Multiplex { (2, 8) } else { (16, 1) };
     Trial {
-        round,
+        launch,
         entry: name.to_owned(),
         mode,
         processes: 1,
@@ -234,7 +238,7 @@ fn both_forms_say_the_same_verdicts() {
 }
 
 #[test]
-fn a_void_trial_takes_no_part_and_is_told() {
+fn a_void_launch_takes_no_part_and_is_told() {
     let mut record = record(11);
     let voided =
         record.trials.iter_mut().find(|trial| trial.entry == "twice" && trial.mode == Mode::Keep).unwrap();
@@ -243,7 +247,8 @@ fn a_void_trial_takes_no_part_and_is_told() {
     let row = findings.cells[1].rows.iter().find(|row| row.entry.name == "twice").unwrap();
     assert_eq!((row.valid, row.by(Metric::Throughput).ratio.unwrap().launches), (10, 10));
     assert!(
-        markdown(&record).contains("twice, keep: 1 of 11 trials are void; the first: 1 of 9 requests failed")
+        markdown(&record)
+            .contains("twice, keep: 1 of 11 launches are void; the first: 1 of 9 requests failed")
     );
 }
 
@@ -265,7 +270,7 @@ fn the_peak_over_processes_is_found() {
     record.trials.extend(more);
     let findings = Findings::of(&record);
     assert_eq!(findings.peaks.len(), 3 * 3);
-    assert!(findings.peaks.iter().all(|peak| peak.processes == 2 && peak.rounds_won[&2] == 11));
+    assert!(findings.peaks.iter().all(|peak| peak.processes == 2 && peak.launches_won[&2] == 11));
     assert!(page(&record).contains("How many processes help?"));
 }
 
@@ -281,7 +286,7 @@ fn the_same_data_give_the_same_bytes_also_through_a_file() {
 }
 
 #[test]
-fn a_run_without_a_round_has_a_report_too() {
+fn a_run_without_a_launch_has_a_report_too() {
     let record = record(0);
     assert!(markdown(&record).contains("Too few launches for a verdict: 0"));
     assert!(page(&record).contains("</html>"));

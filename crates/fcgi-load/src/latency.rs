@@ -44,6 +44,16 @@ impl Latency {
         Self { good: new_histogram(), without: None }
     }
 
+    /// Counts all that `other` counts.
+    pub fn add(&mut self, other: &Self) {
+        const EQUAL: &str = "their ranges are equal";
+
+        self.good.add(&other.good).expect(EQUAL);
+        if let Some(without) = &other.without {
+            self.without.get_or_insert_with(new_histogram).add(without).expect(EQUAL);
+        }
+    }
+
     /// The times of the good replies.
     pub fn good(&self) -> &Histogram<u64> {
         &self.good
@@ -132,6 +142,13 @@ impl Latency {
 }
 
 /// Of good replies that took so long, each.
+/// Of no request yet.
+impl Default for Latency {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl FromIterator<Duration> for Latency {
     fn from_iter<I: IntoIterator<Item = Duration>>(times: I) -> Self {
         let mut latency = Self::new();

@@ -18,10 +18,10 @@ use crate::results::ResultFile;
 use crate::{report, stop};
 use progress::Line;
 
-/// Measure strategies and other implementations in interleaved rounds, and say which of them differ.
+/// Measure strategies and other implementations in turns of some milliseconds, and say which of them differ.
 ///
-/// In each round every entry runs once in each mode, in an order shuffled anew, on a fresh pool. Every reply is
-/// checked. The raw data are written after each round; the report is made of them (see `fcgi-lab report`).
+/// In each launch all of them have a fresh pool, and each pool its turns, in an order shuffled anew. Every reply is
+/// checked. The raw data are written after each launch; the report is made of them (see `fcgi-lab report`).
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Entries to compare [default: all strategies, and the other implementations that are installed]
@@ -32,16 +32,20 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     reference: Option<String>,
 
-    /// How often each entry runs in each mode, on a fresh pool; fewer than 10 give intervals and no verdict
-    #[arg(long, value_name = "N", default_value_t = 11, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    rounds: u16,
+    /// How often all pools are started afresh; fewer than 10 launches give intervals and no verdict
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    launches: u16,
 
-    /// Milliseconds that a trial is timed
-    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(10..))]
-    trial_ms: u64,
+    /// How often each pool has its turn in a launch
+    #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    slices: u16,
 
-    /// Milliseconds that it runs before that
-    #[arg(long, value_name = "MS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Milliseconds that a turn is timed
+    #[arg(long, value_name = "MS", default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..))]
+    slice_ms: u64,
+
+    /// Milliseconds that each pool is asked before the first slice
+    #[arg(long, value_name = "MS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     warm_up_ms: u64,
 
     /// Who runs on which cores: workers on one and the generator on another, or everybody on all
@@ -57,7 +61,7 @@ pub(crate) struct Args {
     processes: Vec<usize>,
 
     /// Requests in flight, over all connections
-    #[arg(long, value_name = "N", default_value = "16", value_parser = positive)]
+    #[arg(long, value_name = "N", default_value = "64", value_parser = positive)]
     clients: usize,
 
     /// Of them on one connection, in multiplex mode
@@ -76,7 +80,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = rate)]
     rate: Option<f64>,
 
-    /// Do not count system calls after the timed rounds
+    /// Do not count system calls after the timed slices
     #[arg(long)]
     no_system_calls: bool,
 
@@ -92,6 +96,9 @@ pub(crate) struct Args {
     #[arg(long)]
     overwrite: bool,
 }
+
+/// A connection that has rested has its first request in a turn, which is none of its usual ones.
+const LEAD_IN: Duration = Duration::from_millis(2);
 
 const MODES: [Mode; 3] = [Mode::Close, Mode::Keep, Mode::Multiplex];
 
@@ -127,8 +134,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         &stop,
         &mut |seen| {
             line.show(&seen);
-            // A run that is killed has kept its whole rounds. What cannot be kept now is tried again at the end.
-            if let Seen::Round(record) = seen
+            // A run that is killed has kept its whole launches. What cannot be kept now is tried again at the end.
+            if let Seen::Launch(record) = seen
                 && let Err(error) = json(record).and_then(|json| data.write(&json))
                 && !complained
             {
@@ -168,8 +175,10 @@ fn json(record: &Record) -> anyhow::Result<String> {
 fn plan(args: &Args) -> Plan {
     Plan {
         seed: args.seed.unwrap_or_else(stop::time),
-        rounds: args.rounds.into(),
-        trial: Duration::from_millis(args.trial_ms),
+        launches: args.launches.into(),
+        slices: args.slices.into(),
+        slice: Duration::from_millis(args.slice_ms),
+        lead_in: LEAD_IN,
         warm_up: Duration::from_millis(args.warm_up_ms),
         regime: match args.regime {
             Cores::Isolated => Regime::Isolated,
@@ -210,9 +219,9 @@ mod tests {
     }
 
     #[test]
-    fn eleven_rounds_of_all_modes_in_isolation_are_the_default() {
+    fn twelve_launches_of_all_modes_in_isolation_are_the_default() {
         let plan = plan(&parse(&[]).unwrap());
-        assert_eq!((plan.rounds, plan.regime, plan.processes), (11, Regime::Isolated, vec![1]));
+        assert_eq!((plan.launches, plan.regime, plan.processes), (12, Regime::Isolated, vec![1]));
         assert_eq!(plan.modes, MODES);
     }
 
@@ -226,7 +235,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for words in [["--rounds", "0"], ["--processes", "0"], ["--rate", "-1"], ["--modes", "shut"]] {
+        for words in [["--launches", "0"], ["--processes", "0"], ["--rate", "-1"], ["--modes", "shut"]] {
             assert!(parse(&words).is_err(), "{words:?}");
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use bench_harness::experiment::{FORMAT, Record};
+use bench_harness::experiment::{FORMAT, OLDEST_FORMAT, Record};
 use bench_harness::report;
 
 use crate::output;
@@ -29,8 +29,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let name = || args.file.display().to_string();
     let json = fs::read_to_string(&args.file).with_context(name)?;
     let record: Record = serde_json::from_str(&json).with_context(name)?;
-    if record.format != FORMAT {
-        bail!("{}: its format is {}, and this program reads {FORMAT}", name(), record.format);
+    if !(OLDEST_FORMAT..=FORMAT).contains(&record.format) {
+        let format = record.format;
+        bail!("{}: its format is {format}, and this program reads {OLDEST_FORMAT} to {FORMAT}", name());
     }
     let [markdown, page] = paths(&args.file).with_context(|| format!("rename {}", name()))?;
     let [text, html] = texts(&record);

@@ -3,7 +3,7 @@
 use bench_harness::experiment::Seen;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// The line. Away from a terminal it is not drawn. It is drawn between trials only, so that it takes no time of one.
+/// The line. Away from a terminal it is not drawn. It is drawn between cycles only, so that it takes no time of a slice.
 pub(crate) struct Line(ProgressBar);
 
 impl Line {
@@ -17,16 +17,17 @@ impl Line {
     pub(crate) fn show(&self, seen: &Seen<'_>) {
         match seen {
             Seen::Admission(entry) => self.0.set_message(format!("{entry}: being verified")),
-            Seen::Trial { done, of, entry, mode } => {
+            Seen::Cycle { done, of, launch, mode, processes } => {
                 self.0.set_length(*of as u64);
                 self.0.set_position(*done as u64);
-                self.0.set_message(format!("{entry}, {mode}"));
+                let plural = if *processes == 1 { "process" } else { "processes" };
+                self.0.set_message(format!("launch {launch}: {mode}, {processes} {plural}"));
             }
             Seen::Void(trial) => {
                 let why = trial.void.as_deref().unwrap_or_default();
                 self.0.println(format!("{}, {}, void: {why}", trial.entry, trial.mode));
             }
-            Seen::Round(record) => self.0.set_position(record.trials.len() as u64),
+            Seen::Launch(_) => {}
             Seen::SystemCalls(entry, mode) => {
                 self.0.set_message(format!("{entry}, {mode}: system calls being counted"));
             }

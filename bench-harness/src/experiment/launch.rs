@@ -1,0 +1,263 @@
+//! One launch of a cell: fresh pools of everybody, all alive, asked in turns.
+//!
+//! What is to be compared must lie close together in time: what a machine does moves within seconds, and hardly within
+//! a tenth of one. So all pools live at once, idle but for one, and each is asked for a slice of some milliseconds in
+//! each cycle, in an order shuffled anew. A launch decides more than slices can repair (where memory lies, who accepted
+//! which connection), so intervals come of launches alone.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::bail;
+use fcgi_load::{Generator, Latency, Mode, Options, Report, Until};
+use rustix::process::Signal;
+
+use super::cpu::{self, Clocks};
+use super::record::{BUSY_WHEN_IDLE, Figures, Participant, Plan, Trial, Worker};
+use super::regime::Cores;
+use super::schedule::{Cell, Contender};
+use super::slices::Slices;
+use crate::entry::Entry;
+use crate::launch::Pool;
+use crate::rng::Rng;
+use crate::usage;
+
+/// How long a server may leave a request unanswered.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Less of what was offered means that a queue grew, and the latencies tell of the queue.
+const KEPT_UP: f64 = 0.99;
+
+/// What a launch needs of the experiment.
+pub(super) struct Launcher<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) cores: &'a Cores,
+    /// The participants, each with its entry.
+    pub(super) participants: &'a [Participant],
+    pub(super) entries: &'a [&'a Entry],
+    pub(super) stop: &'a AtomicBool,
+}
+
+/// A contender with its pool, while it lives.
+struct Living<'a> {
+    contender: &'a Contender,
+    entry: &'a Entry,
+    /// It costs time when idle, so it is stopped while others have their turn.
+    is_stopped_when_idle: bool,
+    pool: Pool,
+    generator: Generator,
+    clocks: Clocks,
+    /// At the first slice.
+    before: cpu::Usage,
+    /// Requests of the warm-up, and of all lead-ins.
+    warm_up: u64,
+    lead_in: u64,
+    slices: Slices,
+    latency: Latency,
+    generator_cpu: Duration,
+    achieved_by_offered: Option<f64>,
+    peak_in_flight: u32,
+    parsed: u64,
+}
+
+impl Launcher<'_> {
+    /// Runs a cell once; `number` counts launches from 1. Whatever goes wrong voids a contender's part, and the others go on.
+    /// None where the experiment was stopped before its end.
+    pub(super) fn run(
+        &self,
+        cell: &Cell,
+        number: usize,
+        rng: &mut Rng,
+        see: &mut dyn FnMut(usize),
+    ) -> Option<Vec<Trial>> {
+        let mut living: Vec<anyhow::Result<Living<'_>>> =
+            cell.contenders.iter().map(|contender| self.start(cell, contender)).collect();
+        let mut order: Vec<usize> = (0..living.len()).collect();
+        for cycle in 0..self.plan.slices {
+            see(cycle);
+            rng.shuffle(&mut order);
+            for at in &order {
+                if self.stop.load(Ordering::Relaxed) {
+                    return None;
+                }
+                if let Ok(contender) = &mut living[*at]
+                    && let Err(why) = contender.turn(self.plan)
+                {
+                    living[*at] = Err(why);
+                }
+            }
+        }
+        let ended = living.into_iter().map(|living| living.and_then(|living| living.end()));
+        let trial = |(contender, figures): (&Contender, anyhow::Result<Figures>)| {
+            let (void, figures) = match figures {
+                Ok(figures) => (None, Some(figures)),
+                Err(why) => (Some(format!("{why:#}")), None),
+            };
+            Trial {
+                launch: number,
+                entry: contender.name.clone(),
+                mode: cell.mode,
+                processes: cell.processes,
+                connections: contender.connections,
+                streams: contender.streams,
+                void,
+                figures,
+            }
+        };
+        Some(cell.contenders.iter().zip(ended).map(trial).collect())
+    }
+
+    fn start<'a>(&'a self, cell: &Cell, contender: &'a Contender) -> anyhow::Result<Living<'a>> {
+        let entry = self.entries[contender.participant];
+        let pool = self.cores.among_workers(|| entry.launch(self.plan.family, cell.processes))??;
+        let mut generator = generator(&pool, entry, cell.mode, contender, self.plan.rate)?;
+        let warm_up = checked(generator.run(Until::Duration(self.plan.warm_up))?)?.completed;
+        let before = cpu::Usage::of(&pool.started_pids());
+        let living = Living {
+            contender,
+            entry,
+            is_stopped_when_idle: self.participants[contender.participant].idle_share > BUSY_WHEN_IDLE,
+            clocks: Clocks::of(&before)?,
+            before,
+            pool,
+            generator,
+            warm_up,
+            lead_in: 0,
+            slices: Slices::default(),
+            latency: Latency::default(),
+            generator_cpu: Duration::ZERO,
+            achieved_by_offered: None,
+            peak_in_flight: 0,
+            parsed: 0,
+        };
+        living.rest();
+        Ok(living)
+    }
+}
+
+impl Living<'_> {
+    /// A lead-in, which does not count, and a slice.
+    fn turn(&mut self, plan: &Plan) -> anyhow::Result<()> {
+        if self.is_stopped_when_idle {
+            self.clocks.signal(Signal::CONT);
+        }
+        if !plan.lead_in.is_zero() {
+            self.lead_in += checked(self.generator.run(Until::Duration(plan.lead_in))?)?.completed;
+        }
+        let (cpu, delay) = (self.clocks.cpu()?, self.clocks.run_delay());
+        let report = checked(self.generator.run(Until::Duration(plan.slice))?)?;
+        let slices = &mut self.slices;
+        slices.cpu_ns.push(nanoseconds(self.clocks.cpu()?.saturating_sub(cpu)));
+        slices
+            .run_delay_ns
+            .extend(delay.zip(self.clocks.run_delay()).map(|(before, after)| after.saturating_sub(before)));
+        slices.requests.push(report.completed);
+        slices.elapsed_ns.push(nanoseconds(report.elapsed));
+        self.latency.add(&report.latency);
+        self.generator_cpu += report.cpu;
+        self.achieved_by_offered =
+            [self.achieved_by_offered, report.achieved_by_offered()].into_iter().flatten().reduce(f64::min);
+        self.peak_in_flight = self.peak_in_flight.max(report.peak_in_flight);
+        self.parsed += report.parsed;
+        self.rest();
+        Ok(())
+    }
+
+    /// Another one's turn.
+    fn rest(&self) {
+        if self.is_stopped_when_idle {
+            self.clocks.signal(Signal::STOP);
+        }
+    }
+
+    fn end(self) -> anyhow::Result<Figures> {
+        let Self { pool, generator, mut slices, .. } = self;
+        if self.is_stopped_when_idle {
+            self.clocks.signal(Signal::CONT);
+        }
+        let after = cpu::Usage::of(&pool.started_pids());
+        let (total, user_share) = after.since(&self.before);
+        let requests = slices.requests.iter().sum();
+        let worker_cpu = if after.has_reaped_since(&self.before) {
+            // Told as a whole only, the lead-ins included.
+            slices.cpu_ns.clear();
+            total.mul_f64(requests as f64 / (requests + self.lead_in) as f64)
+        } else {
+            slices.cpu()
+        };
+        // While the connections are still held.
+        let workers = pool.worker_pids().into_iter().filter_map(|pid| {
+            let usage = usage::of(pid).ok()?;
+            let cpu = after.of_process_since(pid, &self.before);
+            Some(Worker { rss_kib: usage.rss_kib, pss_kib: usage.pss_kib, threads: usage.threads, cpu })
+        });
+        let workers = workers.collect();
+        drop(generator);
+        let reaped = cpu::reaped_switches();
+        self.entry.end(pool).map_err(|error| anyhow::anyhow!("{}: {error}", self.contender.name))?;
+        let all_requests = self.warm_up + self.lead_in + requests;
+        let switches = cpu::switches(reaped, cpu::reaped_switches(), all_requests);
+        let (latency_p50_ns, latency_p99_ns) = quantiles(&self.latency);
+        Ok(Figures {
+            requests,
+            elapsed: Duration::from_nanos(slices.elapsed_ns.iter().sum()),
+            worker_cpu,
+            user_share,
+            generator_cpu: self.generator_cpu,
+            latency_p50_ns,
+            latency_p99_ns,
+            achieved_by_offered: self.achieved_by_offered,
+            peak_in_flight: self.peak_in_flight,
+            parsed: self.parsed,
+            switches,
+            workers,
+            slices,
+        })
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    duration.as_nanos() as u64
+}
+
+/// The median, and what 99 of 100 do not exceed, in nanoseconds.
+pub(crate) fn quantiles(latency: &Latency) -> (u64, u64) {
+    (latency.value_at_quantile(0.5), latency.value_at_quantile(0.99))
+}
+
+/// What asks a pool as its cell says.
+pub(super) fn generator(
+    pool: &Pool,
+    entry: &Entry,
+    mode: Mode,
+    contender: &Contender,
+    rate: Option<f64>,
+) -> anyhow::Result<Generator> {
+    let options = Options {
+        mode,
+        connections: contender.connections,
+        streams: if mode == Mode::Multiplex { contender.streams } else { 1 },
+        timeout: PATIENCE,
+        rate,
+        ..Options::new(pool.address().clone(), entry.hello())
+    };
+    Ok(Generator::new(options)?)
+}
+
+/// One wrong reply voids a contender's launch.
+pub(super) fn checked(report: Report) -> anyhow::Result<Report> {
+    if let Some(sample) = report.errors.samples.first() {
+        bail!("{} of {} requests failed: {sample}", report.errors.total(), report.due);
+    }
+    if report.refused > 0 {
+        bail!("{} of {} requests were refused", report.refused, report.due);
+    }
+    if report.gave_up || report.completed == 0 {
+        bail!("nothing was answered");
+    }
+    match report.achieved_by_offered() {
+        Some(achieved) if achieved < KEPT_UP => {
+            bail!("{:.1} % of the offered rate was achieved", achieved * 100.0)
+        }
+        _ => Ok(report),
+    }
+}
