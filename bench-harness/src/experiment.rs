@@ -33,10 +33,9 @@ pub use regime::Regime;
 pub use slices::Slices;
 
 use crate::entry::{Entry, Kind};
-use crate::rng::Rng;
+use crate::launch::Family;
 use launch::Launcher;
 use regime::Cores;
-use schedule::Cell;
 
 /// Where an experiment has got to.
 #[derive(Clone, Debug)]
@@ -64,6 +63,46 @@ pub enum Seen<'a> {
     SystemCalls(&'a str, Mode),
 }
 
+/// Who takes part: verified, and asked what they hold.
+#[derive(Debug, Default)]
+pub struct Lineup<'a> {
+    /// As a record tells of them.
+    pub participants: Vec<Participant>,
+    /// Each of them, in the same order.
+    pub entries: Vec<&'a Entry>,
+    /// Those that were not admitted, and why.
+    pub skipped: Vec<Skipped>,
+}
+
+impl<'a> Lineup<'a> {
+    /// Admits entries, until it is told to stop. Call it from a thread that lives until it returns: pools die with it.
+    pub fn of(
+        entries: &'a [Entry],
+        family: Family,
+        stop: &AtomicBool,
+        see: &mut dyn FnMut(Seen<'_>),
+    ) -> Self {
+        let mut lineup = Self::default();
+        for entry in entries {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            see(Seen::Admission(entry.name()));
+            match admission::admit(entry, family) {
+                Ok(participant) => {
+                    lineup.participants.push(participant);
+                    lineup.entries.push(entry);
+                }
+                Err(why) => {
+                    let (name, reason) = (entry.name().to_owned(), format!("{why:#}"));
+                    lineup.skipped.push(Skipped { name, reason });
+                }
+            }
+        }
+        lineup
+    }
+}
+
 /// Runs an experiment. Call it from a thread that lives until it returns: pools die with it.
 ///
 /// An experiment that is stopped returns the launches that it has finished.
@@ -81,37 +120,16 @@ pub fn run(
     see: &mut dyn FnMut(Seen<'_>),
 ) -> anyhow::Result<Record> {
     let cores = Cores::of(plan.regime)?;
-    let mut record = Record {
-        format: FORMAT,
-        date: machine::date(),
-        machine: Machine::here(),
-        versions: Versions::here(),
-        plan,
-        reference: String::new(),
-        entries: Vec::new(),
-        skipped,
-        trials: Vec::new(),
-        system_calls: Vec::new(),
-    };
+    let mut record = Record::begun(plan, skipped);
     if reference.is_some_and(|name| entries.iter().all(|entry| entry.name() != name)) {
         // It will take no part, so nobody is verified in vain.
         choose_reference(&record, reference)?;
     }
-    let mut admitted = Vec::new();
-    for entry in entries {
-        if stop.load(Ordering::Relaxed) {
-            return Ok(record);
-        }
-        see(Seen::Admission(entry.name()));
-        match admission::admit(entry, record.plan.family) {
-            Ok(participant) => {
-                record.entries.push(participant);
-                admitted.push(entry);
-            }
-            Err(why) => {
-                record.skipped.push(Skipped { name: entry.name().to_owned(), reason: format!("{why:#}") });
-            }
-        }
+    let mut lineup = Lineup::of(entries, record.plan.family, stop, see);
+    record.skipped.append(&mut lineup.skipped);
+    record.entries = lineup.participants.clone();
+    if stop.load(Ordering::Relaxed) {
+        return Ok(record);
     }
     record.reference = choose_reference(&record, reference)?;
 
@@ -119,33 +137,10 @@ pub fn run(
     if cells.is_empty() {
         bail!("there is nothing to measure: nobody that takes part multiplexes");
     }
-    let participants = record.entries.clone();
-    let launcher = Launcher {
-        plan: &record.plan.clone(),
-        cores: &cores,
-        participants: &participants,
-        entries: &admitted,
-        stop,
-    };
-    let plan = launcher.plan;
-    let (mut done, of) = (0, plan.launches * cells.len() * plan.slices);
-    let mut rng = Rng::new(plan.seed);
+    let plan = record.plan.clone();
+    let launcher = Launcher { plan: &plan, cores: &cores, lineup: &lineup, stop };
     for number in 1..=plan.launches {
-        let mut order: Vec<&Cell> = cells.iter().collect();
-        rng.shuffle(&mut order);
-        let mut trials = Vec::new();
-        for cell in order {
-            let mut see_cycle = |cycle| {
-                let (mode, processes) = (cell.mode, cell.processes);
-                see(Seen::Cycle { done: done + cycle, of, launch: number, mode, processes });
-            };
-            let Some(of_cell) = launcher.run(cell, number, &mut rng, &mut see_cycle) else {
-                return Ok(record);
-            };
-            done += plan.slices;
-            of_cell.iter().filter(|trial| trial.void.is_some()).for_each(|trial| see(Seen::Void(trial)));
-            trials.extend(of_cell);
-        }
+        let Some(mut trials) = launcher.all(&cells, number, see) else { return Ok(record) };
         record.trials.append(&mut trials);
         see(Seen::Launch(&record));
     }
@@ -159,11 +154,30 @@ pub fn run(
                 return Ok(record);
             }
             see(Seen::SystemCalls(&contender.name, cell.mode));
-            let entry = admitted[contender.participant];
-            record.system_calls.push(system_calls::count(plan, &cores, entry, cell, contender));
+            let entry = lineup.entries[contender.participant];
+            record.system_calls.push(system_calls::count(&plan, &cores, entry, cell, contender));
         }
     }
     Ok(record)
+}
+
+/// Runs one launch of a plan, for whoever keeps records of their own: one trial of each of the `lineup`, and of the twin of
+/// the reference, in each cell. `number` counts from 1. None where it was told to stop.
+///
+/// # Errors
+///
+/// The regime cannot be had here.
+pub fn launch(
+    plan: &Plan,
+    lineup: &Lineup<'_>,
+    reference: &str,
+    number: usize,
+    stop: &AtomicBool,
+    see: &mut dyn FnMut(Seen<'_>),
+) -> anyhow::Result<Option<Vec<Trial>>> {
+    let cores = Cores::of(plan.regime)?;
+    let cells = schedule::cells(plan, &lineup.participants, reference);
+    Ok(Launcher { plan, cores: &cores, lineup, stop }.all(&cells, number, see))
 }
 
 /// The entry that the others are compared to: the one asked for, or the first strategy that takes part in most modes.

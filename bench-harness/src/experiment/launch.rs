@@ -13,10 +13,11 @@ use fcgi_load::{Generator, Latency, Mode, Options, Report, Until};
 use rustix::process::Signal;
 
 use super::cpu::{self, Clocks};
-use super::record::{BUSY_WHEN_IDLE, Figures, Participant, Plan, Trial, Worker};
+use super::record::{BUSY_WHEN_IDLE, Figures, Plan, Trial, Worker};
 use super::regime::Cores;
 use super::schedule::{Cell, Contender};
 use super::slices::Slices;
+use super::{Lineup, Seen};
 use crate::entry::Entry;
 use crate::launch::Pool;
 use crate::rng::Rng;
@@ -31,9 +32,7 @@ const KEPT_UP: f64 = 0.99;
 pub(super) struct Launcher<'a> {
     pub(super) plan: &'a Plan,
     pub(super) cores: &'a Cores,
-    /// The participants, each with its entry.
-    pub(super) participants: &'a [Participant],
-    pub(super) entries: &'a [&'a Entry],
+    pub(super) lineup: &'a Lineup<'a>,
     pub(super) stop: &'a AtomicBool,
 }
 
@@ -60,9 +59,36 @@ struct Living<'a> {
 }
 
 impl Launcher<'_> {
-    /// Runs a cell once; `number` counts launches from 1. Whatever goes wrong voids a contender's part, and the others go on.
-    /// None where the experiment was stopped before its end.
-    pub(super) fn run(
+    /// Runs all cells once; `number` counts launches from 1. None where the experiment was stopped before its end. Who runs
+    /// when is made from the plan's seed and the number alone.
+    pub(super) fn all(
+        &self,
+        cells: &[Cell],
+        number: usize,
+        see: &mut dyn FnMut(Seen<'_>),
+    ) -> Option<Vec<Trial>> {
+        let plan = self.plan;
+        let mut rng = Rng::new(plan.seed.wrapping_add(number as u64));
+        let mut order: Vec<&Cell> = cells.iter().collect();
+        rng.shuffle(&mut order);
+        let (mut done, of) =
+            ((number - 1) * cells.len() * plan.slices, plan.launches * cells.len() * plan.slices);
+        let mut trials = Vec::new();
+        for cell in order {
+            let of_cell = self.run(cell, number, &mut rng, &mut |cycle| {
+                let (mode, processes) = (cell.mode, cell.processes);
+                see(Seen::Cycle { done: done + cycle, of, launch: number, mode, processes });
+            })?;
+            done += plan.slices;
+            of_cell.iter().filter(|trial| trial.void.is_some()).for_each(|trial| see(Seen::Void(trial)));
+            trials.extend(of_cell);
+        }
+        Some(trials)
+    }
+
+    /// Runs a cell once. Whatever goes wrong voids a contender's part, and the others go on.
+    /// None where the experiment was stopped.
+    fn run(
         &self,
         cell: &Cell,
         number: usize,
@@ -107,7 +133,7 @@ impl Launcher<'_> {
     }
 
     fn start<'a>(&'a self, cell: &Cell, contender: &'a Contender) -> anyhow::Result<Living<'a>> {
-        let entry = self.entries[contender.participant];
+        let entry = self.lineup.entries[contender.participant];
         let pool = self.cores.among_workers(|| entry.launch(self.plan.family, cell.processes))??;
         let mut generator = generator(&pool, entry, cell.mode, contender, self.plan.rate)?;
         let warm_up = checked(generator.run(Until::Duration(self.plan.warm_up))?)?.completed;
@@ -115,7 +141,7 @@ impl Launcher<'_> {
         let living = Living {
             contender,
             entry,
-            is_stopped_when_idle: self.participants[contender.participant].idle_share > BUSY_WHEN_IDLE,
+            is_stopped_when_idle: self.lineup.participants[contender.participant].idle_share > BUSY_WHEN_IDLE,
             clocks: Clocks::of(&before)?,
             before,
             pool,

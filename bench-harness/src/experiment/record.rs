@@ -5,6 +5,7 @@ use std::time::Duration;
 use fcgi_load::Mode;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::machine;
 use super::regime::Regime;
 use super::slices::Slices;
 use crate::entry::Kind;
@@ -38,6 +39,24 @@ pub struct Record {
     pub trials: Vec<Trial>,
     /// System calls, counted in a pass of their own.
     pub system_calls: Vec<SystemCalls>,
+}
+
+impl Record {
+    /// Of an experiment that begins now, here.
+    pub fn begun(plan: Plan, skipped: Vec<Skipped>) -> Self {
+        Self {
+            format: FORMAT,
+            date: machine::date(),
+            machine: Machine::here(),
+            versions: Versions::here(),
+            plan,
+            reference: String::new(),
+            entries: Vec::new(),
+            skipped,
+            trials: Vec::new(),
+            system_calls: Vec::new(),
+        }
+    }
 }
 
 /// A pool that takes more than this share of a core while nobody asks it costs the others time.

@@ -8,6 +8,7 @@ use super::statistics::median;
 use super::verdict::LAUNCHES;
 use super::words::{interval, number, or_dash, percent, percent_beyond_one, ratio, twin, verdict, whole};
 use crate::entry::Kind;
+use crate::experiment::BUSY_WHEN_IDLE;
 use crate::launch::Family;
 
 /// A table: the first column names its rows.
@@ -348,6 +349,13 @@ impl Findings<'_> {
                 verified.failed.len(),
                 verified.failed.len() + verified.passed,
                 verified.failed.join(", ")
+            ));
+        }
+        for entry in self.record.entries.iter().filter(|entry| entry.idle_share > BUSY_WHEN_IDLE) {
+            remarks.push(format!(
+                "{} takes {:.1} % of a core when nobody asks it, so its pools were stopped while others had their turn.",
+                entry.name,
+                entry.idle_share * 100.0
             ));
         }
         for cell in &self.cells {
