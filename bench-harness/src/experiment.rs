@@ -18,6 +18,7 @@ mod slices;
 mod system_calls;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use fcgi_load::Mode;
@@ -42,6 +43,8 @@ use regime::Cores;
 pub enum Seen<'a> {
     /// An entry is being verified.
     Admission(&'a str),
+    /// Everybody is admitted. So long it takes, as far as is known.
+    Begun(Duration),
     /// So many cycles of all are made, and another one begins.
     Cycle {
         /// Made.
@@ -103,7 +106,9 @@ impl<'a> Lineup<'a> {
     }
 }
 
-/// Runs an experiment. Call it from a thread that lives until it returns: pools die with it.
+/// Runs the experiment of a record that has begun, which may have launches already. Call it from a thread that lives until
+/// it returns: pools die with it. It goes on after the launches that were planned where the plan says for how long, until
+/// this is over or they are `enough`.
 ///
 /// An experiment that is stopped returns the launches that it has finished.
 ///
@@ -111,25 +116,29 @@ impl<'a> Lineup<'a> {
 ///
 /// The plan cannot be carried out here.
 pub fn run(
-    plan: Plan,
+    mut record: Record,
     entries: &[Entry],
-    skipped: Vec<Skipped>,
     reference: Option<&str>,
     counts_system_calls: bool,
+    enough: &dyn Fn(&Record) -> bool,
     stop: &AtomicBool,
     see: &mut dyn FnMut(Seen<'_>),
 ) -> anyhow::Result<Record> {
-    let cores = Cores::of(plan.regime)?;
-    let mut record = Record::begun(plan, skipped);
+    let begun = Instant::now();
+    let cores = Cores::of(record.plan.regime)?;
     if reference.is_some_and(|name| entries.iter().all(|entry| entry.name() != name)) {
         // It will take no part, so nobody is verified in vain.
         choose_reference(&record, reference)?;
     }
     let mut lineup = Lineup::of(entries, record.plan.family, stop, see);
-    record.skipped.append(&mut lineup.skipped);
-    record.entries = lineup.participants.clone();
     if stop.load(Ordering::Relaxed) {
         return Ok(record);
+    }
+    if record.trials.is_empty() {
+        record.skipped.append(&mut lineup.skipped);
+        record.entries = lineup.participants.clone();
+    } else {
+        are_the_same(&record.entries, &lineup)?;
     }
     record.reference = choose_reference(&record, reference)?;
 
@@ -139,12 +148,22 @@ pub fn run(
     }
     let plan = record.plan.clone();
     let launcher = Launcher { plan: &plan, cores: &cores, lineup: &lineup, stop };
-    for number in 1..=plan.launches {
+    let one = launcher.time_of(&cells);
+    see(Seen::Begun(one * plan.launches.saturating_sub(record.launches()) as u32));
+    loop {
+        let number = record.launches() + 1;
+        let is_over = match plan.most {
+            None => number > plan.launches,
+            Some(most) => begun.elapsed() + one > most || number > plan.launches && enough(&record),
+        };
+        if is_over {
+            break;
+        }
         let Some(mut trials) = launcher.all(&cells, number, see) else { return Ok(record) };
         record.trials.append(&mut trials);
         see(Seen::Launch(&record));
     }
-    if counts_system_calls {
+    if counts_system_calls && record.system_calls.is_empty() {
         // Everybody once in each mode, with the first number of processes.
         let diagnosed = cells.iter().filter(|cell| plan.processes.first() == Some(&cell.processes));
         let contenders = diagnosed.flat_map(|cell| cell.contenders.iter().map(move |one| (cell, one)));
@@ -197,6 +216,18 @@ fn choose_reference(record: &Record, asked: Option<&str>) -> anyhow::Result<Stri
     };
     let reference = first(true).or_else(|| first(false)).or(entries.first());
     Ok(reference.with_context(|| format!("nobody takes part: {}", reasons(&record.skipped)))?.name.clone())
+}
+
+/// Whether those that took part in a record's launches do so again.
+fn are_the_same(before: &[Participant], lineup: &Lineup<'_>) -> anyhow::Result<()> {
+    let now = &lineup.participants;
+    let missing = before.iter().find(|one| now.iter().all(|other| other.name != one.name));
+    if let Some(Participant { name, .. }) = missing {
+        let why: Vec<Skipped> =
+            lineup.skipped.iter().filter(|skipped| skipped.name == *name).cloned().collect();
+        bail!("the run cannot go on: {name} took part, and does not now: {}", reasons(&why));
+    }
+    Ok(())
 }
 
 /// Why these take no part, in one line.

@@ -23,6 +23,14 @@ mod tests;
 use crate::experiment::Record;
 use findings::Findings;
 
+/// Whether every ratio of CPU per request is known within 2 %, from enough launches for a run to stop on it: with fewer than
+/// twelve its intervals would miss more often than they say.
+pub fn is_known(record: &Record) -> bool {
+    let findings = Findings::of(record);
+    record.launches() >= statistics::LEAST_TO_STOP
+        && findings.cells.iter().all(|cell| findings.vague(cell).is_empty())
+}
+
 /// The report as a page that needs no other file.
 pub fn page(record: &Record) -> String {
     page::of(&Findings::of(record))

@@ -100,6 +100,53 @@ fn an_interrupted_run_keeps_its_whole_launches_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_run_that_was_interrupted_goes_on_as_it_was_planned_where_it_was_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.json");
+    let words = ["--launches", "3", "--modes", "close", "--seed", "7", "--entries", &entries()];
+    let output = compare(&file, &words).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let whole = read(&file);
+    let write = |record: &Record| fs::write(&file, serde_json::to_string(record).unwrap()).unwrap();
+    let resume = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fcgi-lab"));
+        command.args(["compare", "--resume"]).arg(&file).stdin(Stdio::null()).output().unwrap()
+    };
+    let trials = |record: &Record, launches: std::ops::RangeInclusive<usize>| {
+        let of = record.trials.iter().filter(|trial| launches.contains(&trial.launch));
+        of.map(|trial| (trial.launch, trial.entry.clone(), trial.connections)).collect::<Vec<_>>()
+    };
+
+    let mut cut = whole.clone();
+    cut.trials.retain(|trial| trial.launch == 1);
+    write(&cut);
+    let output = resume();
+    assert!(output.status.success(), "{}", said(&output));
+    let resumed = read(&file);
+    assert_eq!(resumed.trials[..3], whole.trials[..3]);
+    assert_eq!(trials(&resumed, 1..=3), trials(&whole, 1..=3));
+    assert_eq!(resumed.plan, whole.plan);
+
+    let elsewhere = {
+        let mut record = cut.clone();
+        record.machine.host.push('2');
+        record
+    };
+    write(&elsewhere);
+    let output = resume();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("it was measured on"), "{}", said(&output));
+    assert_eq!(read(&file), elsewhere);
+
+    let output = Command::new(env!("CARGO_BIN_EXE_fcgi-lab"))
+        .args(["compare", "--launches", "3", "--resume"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+}
+
+#[test]
 fn an_entry_that_does_not_exist_is_refused_with_those_that_do() {
     let folder = tempfile::tempdir().unwrap();
     let output = compare(&folder.path().join("run.json"), &["--entries", "nobody"]).output().unwrap();

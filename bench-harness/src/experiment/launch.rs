@@ -25,6 +25,8 @@ use crate::usage;
 
 /// How long a server may leave a request unanswered.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What a pool takes to start and to end, roughly.
+const POOL: Duration = Duration::from_millis(80);
 /// Less of what was offered means that a queue grew, and the latencies tell of the queue.
 const KEPT_UP: f64 = 0.99;
 
@@ -84,6 +86,13 @@ impl Launcher<'_> {
             trials.extend(of_cell);
         }
         Some(trials)
+    }
+
+    /// How long a launch of all cells takes, as far as is known.
+    pub(super) fn time_of(&self, cells: &[Cell]) -> Duration {
+        let plan = self.plan;
+        let each = POOL + plan.warm_up + (plan.slice + plan.lead_in) * plan.slices as u32;
+        each * cells.iter().map(|cell| cell.contenders.len()).sum::<usize>() as u32
     }
 
     /// Runs a cell once. Whatever goes wrong voids a contender's part, and the others go on.

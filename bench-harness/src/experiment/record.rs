@@ -42,6 +42,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// Launches that are over.
+    pub fn launches(&self) -> usize {
+        self.trials.iter().map(|trial| trial.launch).max().unwrap_or(0)
+    }
+
     /// Of an experiment that begins now, here.
     pub fn begun(plan: Plan, skipped: Vec<Skipped>) -> Self {
         Self {
@@ -103,6 +108,10 @@ pub struct Plan {
     /// How often all pools are started afresh.
     #[serde(alias = "rounds")]
     pub launches: usize,
+    /// How long the run goes on, beyond those launches, too, until all is known that was to be known; none where it ends
+    /// with them.
+    #[serde(rename = "most_s", default, with = "seconds::optional")]
+    pub most: Option<Duration>,
     /// How often each entry has its turn in a launch.
     #[serde(default = "one")]
     pub slices: usize,
@@ -305,5 +314,28 @@ mod seconds {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let seconds = f64::deserialize(deserializer)?;
         Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)
+    }
+
+    /// Where there may be none.
+    pub(super) mod optional {
+        use super::{Deserialize, Deserializer, Duration, Serializer};
+
+        pub(in super::super) fn serialize<S: Serializer>(
+            duration: &Option<Duration>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            match duration {
+                Some(duration) => super::serialize(duration, serializer),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<Duration>, D::Error> {
+            let seconds = Option::<f64>::deserialize(deserializer)?;
+            let duration = |seconds| Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom);
+            seconds.map(duration).transpose()
+        }
     }
 }

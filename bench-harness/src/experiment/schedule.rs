@@ -89,6 +89,7 @@ mod tests {
         Plan {
             seed: 7,
             launches: 20,
+            most: None,
             slices: 5,
             slice: Duration::from_secs(1),
             lead_in: Duration::ZERO,

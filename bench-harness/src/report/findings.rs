@@ -9,6 +9,8 @@ use super::statistics::{ALPHA, Estimate, Sample, median};
 use super::verdict::{self, LAUNCHES, Verdict};
 use crate::experiment::{Figures, Participant, Record, Trial, twin_of};
 
+/// How near a ratio is to be known, to either side.
+pub(crate) const WITHIN: f64 = 0.02;
 /// A generator that is busy for so much of the time may be what limits the server.
 const HEADROOM: f64 = 0.95;
 
@@ -131,7 +133,13 @@ impl<'a> Findings<'a> {
 
     /// Launches that are over.
     pub(crate) fn launches(&self) -> usize {
-        self.record.trials.iter().map(|trial| trial.launch).max().unwrap_or(0)
+        self.record.launches()
+    }
+
+    /// The entries of a cell whose ratio of CPU per request is not known within [`WITHIN`], and within what it is.
+    pub(crate) fn vague<'b>(&self, cell: &'b Cell<'a>) -> Vec<(&'b Row<'a>, f64)> {
+        let reach = |row: &'b Row<'a>| Some((row, row.by(Metric::Cpu).ratio?.reach()));
+        cell.rows.iter().filter_map(reach).filter(|(_, reach)| *reach > 1.0 + WITHIN).collect()
     }
 
     fn cell(&self, mode: Mode, processes: usize) -> Cell<'a> {

@@ -11,6 +11,8 @@ mod coverage;
 
 /// The chance that an interval misses, and that of a false difference among the comparisons of a family.
 pub(crate) const ALPHA: f64 = 0.05;
+/// A run may stop once its intervals are narrow enough, but not before so many launches: `coverage` shows why.
+pub(crate) const LEAST_TO_STOP: usize = 12;
 /// The signed-rank distribution is computed exactly for up to so many launches. Beyond, it is taken to be normal: the
 /// chance that an interval misses is then off by less than [`NORMAL_ERROR`], for chances of 0.001 and more.
 const EXACT: usize = 50;

@@ -2,7 +2,7 @@
 
 use fcgi_load::Mode;
 
-use super::findings::{Cell, Findings, Row};
+use super::findings::{Cell, Findings, Row, WITHIN};
 use super::metric::Metric;
 use super::statistics::median;
 use super::verdict::LAUNCHES;
@@ -367,6 +367,19 @@ impl Findings<'_> {
                     row.void.len(),
                     row.void.len() + row.valid,
                     row.void[0]
+                ));
+            }
+            let vague = self.vague(cell);
+            if !vague.is_empty() {
+                let each = vague
+                    .iter()
+                    .map(|(row, reach)| format!("{} ({})", row.entry.name, percent_beyond_one(*reach)));
+                remarks.push(format!(
+                    "{}: CPU per request, as a ratio to {}, is not known within {}: {}.",
+                    self.cell_name(cell),
+                    self.record.reference,
+                    percent(WITHIN),
+                    each.collect::<Vec<_>>().join(", ")
                 ));
             }
             let fewer: Vec<String> = cell

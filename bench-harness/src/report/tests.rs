@@ -54,6 +54,7 @@ fn record(launches: usize) -> Record {
         plan: Plan {
             seed: 1,
             launches,
+            most: None,
             slices: 1,
             slice: Duration::from_secs(1),
             lead_in: Duration::ZERO,

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use anyhow::bail;
 use bench_harness::experiment::{self, Plan, Record, Regime, Seen, Skipped};
 use bench_harness::{discover, launch};
 use clap::ValueEnum;
@@ -35,6 +36,10 @@ pub(crate) struct Args {
     /// How often all pools are started afresh; fewer than 10 launches give intervals and no verdict
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=1000))]
     launches: u16,
+
+    /// Go on beyond the launches for so many minutes in all, until every ratio of CPU per request is known within 2 %
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    minutes: Option<u32>,
 
     /// How often each pool has its turn in a launch
     #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u16).range(1..=10_000))]
@@ -95,6 +100,10 @@ pub(crate) struct Args {
     /// Replace what is there
     #[arg(long)]
     overwrite: bool,
+
+    /// Go on with a run that was interrupted, as it was planned, and add to its raw data
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    resume: Option<PathBuf>,
 }
 
 /// A connection that has rested has its first request in a turn, which is none of its usual ones.
@@ -110,27 +119,34 @@ enum Cores {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let stop = stop::on_signals()?;
-    let plan = plan(args);
-    let file = args.output.clone().unwrap_or_else(|| default_output(&plan));
+    let begun = args.resume.as_deref().map(interrupted).transpose()?;
+    let plan = begun.as_ref().map_or_else(|| plan(args), |record| record.plan.clone());
+    let file = args.resume.clone().or(args.output.clone()).unwrap_or_else(|| default_output(&plan));
     let [markdown, page] = report::paths(&file)?;
     let mut data = claim(&file, args)?;
     let mut pages = [claim(&markdown, args)?, claim(&page, args)?];
     launch::try_here(plan.family)?;
     print(format_args!("seed {}\n", plan.seed))?;
-    let (entries, skipped) = entries::build(&args.entries)?;
+    let names = match &begun {
+        Some(record) => record.entries.iter().map(|entry| entry.name.clone()).collect(),
+        None => args.entries.clone(),
+    };
+    let (entries, skipped) = entries::build(&names)?;
     for skipped in &skipped {
         print(absent(skipped))?;
     }
-    let known = skipped.len();
+    let reference = begun.as_ref().map(|record| record.reference.clone()).or(args.reference.clone());
+    let begun = begun.unwrap_or_else(|| Record::begun(plan, skipped));
+    let known = begun.skipped.len();
 
     let line = Line::start();
     let mut complained = false;
     let record = experiment::run(
-        plan,
+        begun,
         &entries,
-        skipped,
-        args.reference.as_deref(),
+        reference.as_deref(),
         !args.no_system_calls,
+        &bench_harness::report::is_known,
         &stop,
         &mut |seen| {
             line.show(&seen);
@@ -160,8 +176,27 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if is_whole { ExitCode::SUCCESS } else { stop::interrupted() })
 }
 
+/// Its reports may be there, too.
 fn claim(path: &Path, args: &Args) -> anyhow::Result<ResultFile> {
-    ResultFile::claim(path, args.overwrite)
+    ResultFile::claim(path, args.overwrite || args.resume.is_some())
+}
+
+/// The record of a run that was interrupted, to which more launches may be added here.
+fn interrupted(file: &Path) -> anyhow::Result<Record> {
+    let record = report::read(file)?;
+    let (then, now) = (&record, Record::begun(record.plan.clone(), Vec::new()));
+    let name = file.display();
+    if then.format != now.format {
+        bail!("{name}: its format is {}, to which nothing can be added", then.format);
+    }
+    if then.machine.host != now.machine.host {
+        bail!("{name}: it was measured on {}, and this is {}", then.machine.host, now.machine.host);
+    }
+    if then.versions != now.versions {
+        let commit = then.versions.commit.as_deref().unwrap_or("an unknown commit");
+        bail!("{name}: it was measured of {commit}, and by {}: go there to go on", then.versions.rustc);
+    }
+    Ok(record)
 }
 
 fn absent(skipped: &Skipped) -> String {
@@ -176,6 +211,7 @@ fn plan(args: &Args) -> Plan {
     Plan {
         seed: args.seed.unwrap_or_else(stop::time),
         launches: args.launches.into(),
+        most: args.minutes.map(|minutes| Duration::from_secs(u64::from(minutes) * 60)),
         slices: args.slices.into(),
         slice: Duration::from_millis(args.slice_ms),
         lead_in: LEAD_IN,

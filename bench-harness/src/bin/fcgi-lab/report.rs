@@ -27,12 +27,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let name = || args.file.display().to_string();
-    let json = fs::read_to_string(&args.file).with_context(name)?;
-    let record: Record = serde_json::from_str(&json).with_context(name)?;
-    if !(OLDEST_FORMAT..=FORMAT).contains(&record.format) {
-        let format = record.format;
-        bail!("{}: its format is {format}, and this program reads {OLDEST_FORMAT} to {FORMAT}", name());
-    }
+    let record = read(&args.file)?;
     let [markdown, page] = paths(&args.file).with_context(|| format!("rename {}", name()))?;
     let [text, html] = texts(&record);
     let claim = |path: &Path, text: &str| {
@@ -45,6 +40,22 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     output::print(format_args!("{}\n", page.display()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Raw data.
+///
+/// # Errors
+///
+/// They cannot be read, or are of a format that this program does not know.
+pub(crate) fn read(file: &Path) -> anyhow::Result<Record> {
+    let name = || file.display().to_string();
+    let json = fs::read_to_string(file).with_context(name)?;
+    let record: Record = serde_json::from_str(&json).with_context(name)?;
+    if !(OLDEST_FORMAT..=FORMAT).contains(&record.format) {
+        let format = record.format;
+        bail!("{}: its format is {format}, and this program reads {OLDEST_FORMAT} to {FORMAT}", name());
+    }
+    Ok(record)
 }
 
 /// Where both forms go: beside the raw data.
