@@ -45,8 +45,8 @@ impl Slices {
         Duration::from_nanos(self.cpu_ns.iter().sum())
     }
 
-    /// For how long threads had to wait for a processor, as a share of the time of all slices.
-    pub(crate) fn run_delay_share(&self) -> Option<f64> {
+    /// How many threads waited for a processor, on the average over the time of all slices.
+    pub(crate) fn threads_waiting(&self) -> Option<f64> {
         let elapsed: u64 = self.elapsed_ns.iter().sum();
         let delay: u64 = self.run_delay_ns.iter().sum();
         (!self.run_delay_ns.is_empty() && elapsed > 0).then(|| delay as f64 / elapsed as f64)
@@ -85,6 +85,6 @@ mod tests {
         assert_eq!(serde_json::from_str::<Slices>(&json).unwrap(), slices);
         assert_eq!(slices.cpu_us_per_request().collect::<Vec<_>>(), [5.0, 10.0]);
         assert_eq!(slices.throughput().collect::<Vec<_>>(), [100_000.0, 50_000.0]);
-        assert_eq!((slices.cpu(), slices.run_delay_share()), (Duration::from_millis(1), Some(0.1)));
+        assert_eq!((slices.cpu(), slices.threads_waiting()), (Duration::from_millis(1), Some(0.1)));
     }
 }

@@ -56,7 +56,7 @@ pub(crate) struct Why {
     /// The least and the most that one process did of the pool's work, by processor time.
     pub(crate) shares: Option<(f64, f64)>,
     pub(crate) peak_in_flight: Option<f64>,
-    /// How long threads waited for a processor, as a share of the time.
+    /// How many threads waited for a processor, on the average.
     pub(crate) run_delay: Option<f64>,
 }
 
@@ -247,7 +247,7 @@ impl<'a> Findings<'a> {
             requests_per_process: of(&|figures| Some(figures.requests as f64 / processes as f64)),
             shares: share(f64::min).zip(share(f64::max)),
             peak_in_flight: of(&|figures| Some(figures.peak_in_flight.into())),
-            run_delay: of(&|figures| figures.slices.run_delay_share()),
+            run_delay: of(&|figures| figures.slices.threads_waiting()),
         }
     }
 

@@ -256,7 +256,7 @@ impl Findings<'_> {
             "requests per process",
             "share of each",
             "peak in flight",
-            "waited for a core",
+            "threads waiting for a core",
         ]);
         for row in sorted(cell) {
             let why = &row.why;
@@ -283,7 +283,7 @@ impl Findings<'_> {
                 or_dash(why.requests_per_process, whole),
                 shares.unwrap_or_else(|| "–".to_owned()),
                 or_dash(why.peak_in_flight, whole),
-                or_dash(why.run_delay, percent),
+                two(why.run_delay),
             ]);
         }
         table
