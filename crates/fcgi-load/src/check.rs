@@ -7,9 +7,6 @@
 
 use crate::request::Expect;
 
-/// Golden copies under all ids are kept if together they are no longer than this: half of a second-level cache.
-/// Parsing a longer reply costs nothing beside moving it.
-const GOLDEN_LIMIT: usize = 512 << 10;
 /// A golden copy that so many replies departed from is replaced by the next good reply. One that always varies thus
 /// costs next to nothing.
 const MISSES: u32 = 1000;
@@ -17,7 +14,7 @@ const MISSES: u32 = 1000;
 /// The longest CGI header block taken for one.
 const HEAD_LIMIT: usize = 64 << 10;
 
-/// What every reply of a run is held against.
+/// What every reply to a request is held against.
 #[derive(Debug)]
 pub(crate) struct Check {
     pub(crate) expect: Expect,
@@ -25,6 +22,9 @@ pub(crate) struct Check {
     /// A whole good reply under the ids 1, 2, 3 and so on, one after the other.
     golden: Vec<u8>,
     golden_len: usize,
+    /// Golden copies under all ids are kept if together they are no longer than this. Parsing a longer reply costs nothing
+    /// beside moving it.
+    golden_limit: usize,
     misses: u32,
 }
 
@@ -40,9 +40,16 @@ pub(crate) enum Fault {
 }
 
 impl Check {
-    pub(crate) fn new(expect: Expect, streams: u16) -> Self {
-        // The first good reply is to be learnt from.
-        Self { expect, streams: streams.into(), golden: Vec::new(), golden_len: 0, misses: MISSES }
+    pub(crate) fn new(expect: Expect, streams: u16, golden_limit: usize) -> Self {
+        Self {
+            expect,
+            streams: streams.into(),
+            golden: Vec::new(),
+            golden_len: 0,
+            golden_limit,
+            // The first good reply is to be learnt from.
+            misses: MISSES,
+        }
     }
 
     /// If `input` begins with the whole golden copy under id `index + 1`, its length.
@@ -55,7 +62,8 @@ impl Check {
     /// Told of each good reply that was parsed. `records` are all of its bytes, if they came in one piece.
     pub(crate) fn learn(&mut self, records: Option<&[u8]>) {
         self.misses = self.misses.saturating_add(1);
-        let Some(records) = records.filter(|records| records.len() * self.streams <= GOLDEN_LIMIT) else {
+        let Some(records) = records.filter(|records| records.len() * self.streams <= self.golden_limit)
+        else {
             return;
         };
         if self.misses < MISSES {
@@ -172,6 +180,8 @@ impl Scan {
 mod tests {
     use super::*;
 
+    const GOLDEN_LIMIT: usize = 4096;
+
     fn expect(body: Option<&[u8]>) -> Expect {
         Expect { body: body.map(Into::into), ..Expect::default() }
     }
@@ -254,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_learnt_reply_is_known_again_under_every_id_and_no_other() {
-        let mut check = Check::new(expect(None), 3);
+        let mut check = Check::new(expect(None), 3, GOLDEN_LIMIT);
         assert_eq!(check.golden(0, &REPLY), None);
         check.learn(Some(&REPLY));
         for id in 1..=3 {
@@ -269,7 +279,7 @@ mod tests {
 
     #[test]
     fn any_byte_that_differs_sends_a_reply_the_long_way() {
-        let mut check = Check::new(expect(None), 2);
+        let mut check = Check::new(expect(None), 2, GOLDEN_LIMIT);
         check.learn(Some(&REPLY));
         for at in 0..REPLY.len() {
             let mut reply = REPLY;
@@ -280,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_golden_copy_that_went_stale_is_replaced() {
-        let mut check = Check::new(expect(None), 2);
+        let mut check = Check::new(expect(None), 2, GOLDEN_LIMIT);
         check.learn(None);
         check.learn(Some(&REPLY));
         let mut later = REPLY;
@@ -295,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_long_reply_is_not_learnt() {
-        let mut check = Check::new(expect(None), 2);
+        let mut check = Check::new(expect(None), 2, GOLDEN_LIMIT);
         check.learn(Some(&vec![0; GOLDEN_LIMIT / 2 + 1]));
         assert!(check.golden.is_empty());
     }

@@ -28,7 +28,7 @@ pub(crate) struct Connection {
     free: VecDeque<u16>,
     in_flight: u32,
     /// Slots whose request is not yet wholly written; of the first, `written` bytes are.
-    unsent: VecDeque<u16>,
+    unsent: VecDeque<Unsent>,
     written: usize,
     /// Requests of which the server can know: begun to be written, and not answered.
     on_wire: u32,
@@ -47,6 +47,13 @@ pub(crate) struct Connection {
     pub(crate) is_listed: bool,
 }
 
+/// A request that is not yet wholly written. What it asks stands here too, so that writing looks at nothing else.
+#[derive(Debug, Clone, Copy)]
+struct Unsent {
+    slot: u16,
+    request: u16,
+}
+
 #[derive(Debug)]
 enum Link {
     /// Close mode: opened when a request needs it.
@@ -63,6 +70,8 @@ struct Slot {
     /// The reply has begun.
     begun: bool,
     stdout_ended: bool,
+    /// The request's number.
+    request: u16,
     times: Times,
     /// Apart, so that what is used for every reply stays together.
     scan: Box<Scan>,
@@ -131,14 +140,15 @@ impl Connection {
 
     /// Takes on one request. It is written by [`flush`](Self::flush).
     #[inline]
-    pub(crate) fn dispatch(&mut self, core: &mut Core, times: Times) {
+    pub(crate) fn dispatch(&mut self, core: &mut Core, request: u16, times: Times) {
         let Some(index) = self.free.pop_front() else { return };
         let slot = &mut self.slots[usize::from(index)];
         slot.state = State::Queued;
         slot.begun = false;
         slot.stdout_ended = false;
+        slot.request = request;
         slot.times = times;
-        self.unsent.push_back(index);
+        self.unsent.push_back(Unsent { slot: index, request });
         self.in_flight += 1;
         core.in_flight += 1;
         if matches!(self.link, Link::Idle) {
@@ -207,7 +217,7 @@ impl Connection {
         core.report.unfinished += u64::from(self.in_flight);
         for slot in &self.slots {
             if slot.is_unanswered() {
-                core.waited(slot.times);
+                core.waited(slot.request, slot.times);
             }
         }
         self.clear();
@@ -220,7 +230,7 @@ impl Connection {
         let slot = &self.slots[index];
         if slot.is_unanswered() {
             core.report.errors.count(kind, words);
-            core.waited(slot.times);
+            core.waited(slot.request, slot.times);
             self.release(core, index);
         }
     }
@@ -231,7 +241,7 @@ impl Connection {
         core.in_flight -= 1;
         self.on_wire = self.on_wire.saturating_sub(1);
         let slot = &mut self.slots[index];
-        if self.unsent.front().is_some_and(|&front| usize::from(front) == index)
+        if self.unsent.front().is_some_and(|front| usize::from(front.slot) == index)
             || slot.state == State::Queued
         {
             slot.state = State::Answered;
@@ -271,7 +281,7 @@ impl Connection {
         for index in 0..self.slots.len() {
             let slot = &self.slots[index];
             if core.retry_closed && slot.is_unanswered() {
-                core.retries.push_back(slot.times);
+                core.retries.push_back((slot.request, slot.times));
                 self.release(core, index);
             } else {
                 let words = || format!("the connection had answered before, and no reply began: {words}");

@@ -8,10 +8,9 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 
 use crate::address::Mode;
-use crate::check::Check;
+use crate::exchange::{Exchange, Rotation};
 use crate::report::Report;
 use crate::socket::Target;
-use crate::template::Template;
 
 /// One read takes this much; small enough to stay in a core's second-level cache.
 pub(crate) const IN_LIMIT: usize = 128 << 10;
@@ -22,8 +21,9 @@ pub(crate) struct Core {
     pub(crate) target: Target,
     pub(crate) mode: Mode,
     pub(crate) timeout: u64,
-    pub(crate) template: Template,
-    pub(crate) check: Check,
+    /// Each request by its number, and which is next.
+    pub(crate) exchanges: Vec<Exchange>,
+    pub(crate) rotation: Rotation,
     pub(crate) epoll: OwnedFd,
     pub(crate) clock: Instant,
     pub(crate) report: Report,
@@ -41,7 +41,7 @@ pub(crate) struct Core {
     pub(crate) connect_error: Option<Errno>,
     pub(crate) retry_closed: bool,
     /// Requests to be sent again. No further request is sent before them, so they are never more than can be in flight.
-    pub(crate) retries: VecDeque<Times>,
+    pub(crate) retries: VecDeque<(u16, Times)>,
     /// What one read brought, and what one write is to take; shared, since neither outlives the call.
     pub(crate) input: Vec<u8>,
     pub(crate) output: Vec<u8>,
@@ -51,8 +51,8 @@ impl Core {
     pub(crate) fn new(
         target: Target,
         timeout: u64,
-        template: Template,
-        check: Check,
+        exchanges: Vec<Exchange>,
+        rotation: Rotation,
         epoll: OwnedFd,
         report: Report,
     ) -> Self {
@@ -60,8 +60,8 @@ impl Core {
             target,
             mode: report.mode,
             timeout,
-            template,
-            check,
+            exchanges,
+            rotation,
             epoll,
             clock: Instant::now(),
             report,
@@ -78,9 +78,19 @@ impl Core {
         }
     }
 
+    /// What is sent, and expected, under this number.
+    #[inline]
+    pub(crate) fn exchange(&self, request: u16) -> &Exchange {
+        &self.exchanges[usize::from(request)]
+    }
+
     /// Accounts, at the time last read, for the waiting of a request that has had no good reply.
-    pub(crate) fn waited(&mut self, times: Times) {
-        self.report.latency.record_without(self.time.saturating_sub(times.due));
+    pub(crate) fn waited(&mut self, request: u16, times: Times) {
+        let waited = self.time.saturating_sub(times.due);
+        self.report.latency.record_without(waited);
+        if let Some(request) = self.report.by_request.get_mut(usize::from(request)) {
+            request.latency.record_without(waited);
+        }
         if let Some(service) = &mut self.report.service {
             service.record_without(self.time.saturating_sub(times.sent));
         }

@@ -13,15 +13,14 @@ use rustix::io::Errno;
 use rustix::time::ClockId;
 
 use crate::address::{Address, Mode};
-use crate::check::Check;
 use crate::connection::Connection;
 use crate::core::{Core, Times};
+use crate::exchange::{Exchange, Rotation};
 use crate::options::Options;
 use crate::progress::Progress;
 use crate::report::{ErrorKind, Report};
 use crate::run::{Run, TimerSlack, Until, nanoseconds};
 use crate::socket::{Target, explain, is_out_of_descriptors};
-use crate::template::Template;
 
 const MILLISECOND: u64 = 1_000_000;
 /// The longest sleep: so soon a stop is noticed.
@@ -42,7 +41,7 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// Encodes the request and, in the modes that keep connections, opens all of them.
+    /// Encodes the requests and, in the modes that keep connections, opens all of them.
     ///
     /// # Errors
     ///
@@ -54,11 +53,12 @@ impl Generator {
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", options.address)))?;
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(explain)?;
         let streams = options.streams_per_connection() as u16;
-        let template = Template::new(&options.request, options.mode != Mode::Close, streams);
-        let report = Report::new(options.mode, options.rate);
-        let check = Check::new(options.request.expect, streams);
+        let report = Report::new(options.mode, options.rate, options.requests.len());
+        let weights: Vec<u32> = options.requests.iter().map(|share| share.weight).collect();
+        let rotation = Rotation::new(&weights);
+        let exchanges = Exchange::all(options.requests, options.mode != Mode::Close, streams);
         let mut generator = Self {
-            core: Core::new(target, nanoseconds(options.timeout), template, check, epoll, report),
+            core: Core::new(target, nanoseconds(options.timeout), exchanges, rotation, epoll, report),
             connections: (0..options.connections).map(|index| Connection::new(index, streams)).collect(),
             rate: options.rate,
             progress: Arc::default(),
@@ -97,6 +97,7 @@ impl Generator {
         let cpu = thread_cpu();
         let mut run = Run::new(until, self.rate, self.core.timeout, self.core.now());
         self.core.last_byte = run.start;
+        self.core.rotation.restart();
         let driven = self.drive(&mut run);
         // After a failure too, so that the next run finds clean connections.
         let report = self.finish(&run, cpu);
@@ -214,7 +215,8 @@ impl Generator {
             // Read when this connection's replies were, an instant ago.
             let now = self.core.time;
             while run.to_send > 0 && connection.can_send(self.core.mode) {
-                connection.dispatch(&mut self.core, Times { due: now, sent: now });
+                let request = self.core.rotation.deal();
+                connection.dispatch(&mut self.core, request, Times { due: now, sent: now });
                 run.sent(now);
             }
             connection.flush(&mut self.core);
@@ -227,10 +229,10 @@ impl Generator {
         let connection = &mut self.connections[index];
         let sent = self.core.time;
         while connection.can_send(self.core.mode)
-            && let Some(times) = self.core.retries.pop_front()
+            && let Some((request, times)) = self.core.retries.pop_front()
         {
             self.core.report.retried += 1;
-            connection.dispatch(&mut self.core, Times { sent, ..times });
+            connection.dispatch(&mut self.core, request, Times { sent, ..times });
         }
         if self.core.retries.is_empty() {
             return self.feed(run, index);
@@ -240,10 +242,10 @@ impl Generator {
 
     /// The time is over: what was to be sent again is not.
     fn fail_retries(&mut self) {
-        while let Some(times) = self.core.retries.pop_front() {
+        while let Some((request, times)) = self.core.retries.pop_front() {
             let words = || "the connection had answered before, and the time was over".into();
             self.core.report.errors.count(ErrorKind::Closed, words);
-            self.core.waited(times);
+            self.core.waited(request, times);
         }
     }
 
@@ -320,19 +322,19 @@ impl Generator {
             connection.settle(&mut self.core);
             connection.is_listed = false;
         }
-        while let Some(times) = self.core.retries.pop_front() {
+        while let Some((request, times)) = self.core.retries.pop_front() {
             self.core.report.unfinished += 1;
-            self.core.waited(times);
+            self.core.waited(request, times);
         }
         self.available.clear();
         self.core.latencies.flush(self.core.report.latency.good_mut());
-        let fresh = Report::new(self.core.mode, self.rate);
+        let fresh = Report::new(self.core.mode, self.rate, self.core.exchanges.len());
         let mut report = std::mem::replace(&mut self.core.report, fresh);
         report.elapsed = Duration::from_nanos(now - run.start);
         report.due = run.due_by(now);
         report.unsent = report.due - run.sent;
         if let Some(period) = run.period {
-            report.latency.record_unsent(now.saturating_sub(run.next_due()), period, report.unsent);
+            report.record_unsent(now.saturating_sub(run.next_due()), period, self.core.rotation.upcoming());
         }
         report.sending = match run.period {
             None => report.elapsed,

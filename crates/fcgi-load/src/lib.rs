@@ -47,6 +47,9 @@
 //! ([`Mode::Keep`]), or kept with several ([`Mode::Multiplex`]). That several requests were really in flight is counted,
 //! not assumed: [`Report::peak_in_flight`].
 //!
+//! **A mix** of requests ([`Options::requests`]) is sent in a fixed order, each as often as its [`Share`] says. Every reply
+//! is held against what its own request expects, and [`Report::by_request`] tells each request's latency apart.
+//!
 //! # What it checks
 //!
 //! Of every reply: that each record is of a type a server may send, and its id in flight on that connection; that the
@@ -58,7 +61,7 @@
 //!
 //! # Why it is seldom the bottleneck
 //!
-//! One thread serves all connections by edge-triggered epoll. A request is encoded once, under every id in use, and
+//! One thread serves all connections by edge-triggered epoll. Each request is encoded once, under every id in use, and
 //! sent from there without copying; the requests of all free streams go out by one write. One read takes many replies,
 //! and a reply that equals an earlier good one byte for byte is settled by one comparison. The clock is read once per
 //! read. Steady state allocates nothing. What that costs is in every report ([`Report::cpu`]), so that a reader can
@@ -74,8 +77,8 @@
 //!
 //! # How it is laid out
 //!
-//! In the order in which a request passes through: `request` (what is asked), `template` (its bytes), `generator` (the
-//! loop) and `run` (when what is due), `connection` (one socket and its requests in flight), `reply` (records in), `check`
+//! In the order in which a request passes through: `request` (what is asked), `exchange` (which of several is next),
+//! `template` (its bytes), `generator` (the loop) and `run` (when what is due), `connection` (one socket and its requests in flight), `reply` (records in), `check`
 //! (good or not), `latency` and `report`. This crate shares no code with the project's servers: a misreading of the specification
 //! made on both sides would go unnoticed.
 
@@ -84,6 +87,7 @@ mod capacity;
 mod check;
 mod connection;
 mod core;
+mod exchange;
 mod generator;
 mod latency;
 mod options;
@@ -101,8 +105,8 @@ pub use generator::Generator;
 /// The type of the histograms in a [`Latency`].
 pub use hdrhistogram::Histogram;
 pub use latency::{Latency, Quantile};
-pub use options::{Options, OptionsError};
+pub use options::{Options, OptionsError, Share};
 pub use progress::Progress;
-pub use report::{Errors, Report};
+pub use report::{Errors, Report, RequestReport};
 pub use request::{Expect, RequestSpec};
 pub use run::Until;

@@ -16,8 +16,9 @@ pub struct Options {
     pub connections: usize,
     /// How many requests are in flight on each connection, in [`Mode::Multiplex`]. Without meaning in the others.
     pub streams: usize,
-    /// What is sent, and what must come back.
-    pub request: RequestSpec,
+    /// What is sent, and what must come back: at most 64 requests, dealt in turn, each as often as its weight says and
+    /// spread evenly. The order is always the same, and each run begins it anew.
+    pub requests: Vec<Share>,
     /// Requests per second over all connections (open loop); `None`: each reply is followed by the next request
     /// (closed loop).
     pub rate: Option<f64>,
@@ -29,6 +30,27 @@ pub struct Options {
     pub retry_closed: bool,
 }
 
+/// One request of a mix, and its share in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// So many of as many requests as the weights add up to. At least 1; those of a mix add up to at most 1000.
+    pub weight: u32,
+    /// What is sent, and what must come back.
+    pub request: RequestSpec,
+}
+
+/// With weight 1.
+impl From<RequestSpec> for Share {
+    fn from(request: RequestSpec) -> Self {
+        Self { weight: 1, request }
+    }
+}
+
+/// Each has a histogram of its own, of a quarter of a megabyte.
+const MAX_REQUESTS: usize = 64;
+/// The longest cycle of requests.
+const MAX_WEIGHTS: u64 = 1000;
+
 /// One request for each nanosecond of the clock.
 const MAX_RATE: f64 = 1e9;
 
@@ -38,6 +60,15 @@ pub enum OptionsError {
     /// No connection at all.
     #[error("the number of connections must be at least 1")]
     NoConnection,
+    /// Nothing to send, or more than there are places in a report.
+    #[error("the number of different requests must be from 1 to 64, not {0}")]
+    Requests(usize),
+    /// A request that is never sent.
+    #[error("the weight of each request must be at least 1")]
+    NoWeight,
+    /// A cycle that is too long to be sent often.
+    #[error("the weights of the requests must add up to at most 1000, not {0}")]
+    Weights(u64),
     /// Request ids have 16 bits, and 0 is taken (section 3.3).
     #[error("the number of streams must be from 1 to 65535, not {0}")]
     Streams(usize),
@@ -50,7 +81,7 @@ pub enum OptionsError {
 }
 
 impl Options {
-    /// One kept connection, closed loop, five seconds of patience: change what is to be otherwise.
+    /// One request, one kept connection, closed loop, five seconds of patience: change what is to be otherwise.
     pub fn new(address: Address, request: RequestSpec) -> Self {
         let timeout = Duration::from_secs(5);
         Self {
@@ -58,7 +89,7 @@ impl Options {
             mode: Mode::Keep,
             connections: 1,
             streams: 1,
-            request,
+            requests: vec![request.into()],
             rate: None,
             timeout,
             retry_closed: false,
@@ -81,6 +112,16 @@ impl Options {
         }
         if self.mode == Mode::Multiplex && !(1..=65_535).contains(&self.streams) {
             return Err(OptionsError::Streams(self.streams));
+        }
+        if !(1..=MAX_REQUESTS).contains(&self.requests.len()) {
+            return Err(OptionsError::Requests(self.requests.len()));
+        }
+        if self.requests.iter().any(|share| share.weight == 0) {
+            return Err(OptionsError::NoWeight);
+        }
+        match self.requests.iter().map(|share| u64::from(share.weight)).sum() {
+            ..=MAX_WEIGHTS => {}
+            sum => return Err(OptionsError::Weights(sum)),
         }
         match self.rate {
             Some(rate) if !(rate > 0.0 && rate <= MAX_RATE) => return Err(OptionsError::Rate(rate)),

@@ -32,6 +32,9 @@ pub struct Report {
     /// without a good reply count with at least what they waited.
     #[serde(rename = "latency_ns")]
     pub latency: Latency,
+    /// Each request of a mix apart, in the order of [`Options::requests`](crate::Options::requests); empty where there is
+    /// only one. They add up to [`completed`](Self::completed) and to [`latency`](Self::latency).
+    pub by_request: Vec<RequestReport>,
     /// Open loop: nanoseconds from the time a request was really sent (the last time, if it was sent again). What
     /// `latency` has above it, requests spent waiting for a free connection or stream, which a generator that counts from
     /// sending would have omitted. Requests that were not sent are not in it.
@@ -87,6 +90,17 @@ pub struct Report {
     pub gave_up: bool,
     /// The run was ended by [`Progress::stop`](crate::Progress::stop).
     pub stopped: bool,
+}
+
+/// What a run found out of one of its requests.
+#[derive(Debug, Clone, serde::Serialize)]
+#[non_exhaustive]
+pub struct RequestReport {
+    /// Good replies to this request, each of them checked.
+    pub completed: u64,
+    /// As [`Report::latency`], of this request alone.
+    #[serde(rename = "latency_ns")]
+    pub latency: Latency,
 }
 
 /// Failed requests by kind, and a few of them in words.
@@ -203,7 +217,8 @@ impl Report {
     /// The share of the offered rate from which on it counts as reached.
     pub const KEPT_UP: f64 = 0.99;
 
-    pub(crate) fn new(mode: Mode, rate: Option<f64>) -> Self {
+    pub(crate) fn new(mode: Mode, rate: Option<f64>, requests: usize) -> Self {
+        let apart = if requests > 1 { requests } else { 0 };
         Self {
             mode,
             elapsed: Duration::ZERO,
@@ -211,6 +226,7 @@ impl Report {
             refused: 0,
             errors: Errors::default(),
             latency: Latency::new(),
+            by_request: (0..apart).map(|_| RequestReport { completed: 0, latency: Latency::new() }).collect(),
             service: rate.map(|_| Latency::new()),
             offered_rate: rate,
             due: 0,
@@ -233,6 +249,28 @@ impl Report {
             cpu: Duration::ZERO,
             gave_up: false,
             stopped: false,
+        }
+    }
+
+    /// Counts the waiting of the requests that were not sent: the first of them was due `longest` ago, each further one a
+    /// period later. `turns` is one cycle of the requests to come.
+    pub(crate) fn record_unsent(
+        &mut self,
+        longest: u64,
+        period: f64,
+        turns: impl ExactSizeIterator<Item = u16>,
+    ) {
+        self.latency.record_unsent(longest, period, self.unsent);
+        if self.by_request.is_empty() {
+            return;
+        }
+        // In each turn's place comes one request, and again after every cycle.
+        let cycle = turns.len() as u64;
+        for (turn, request) in (0..self.unsent).zip(turns) {
+            let waited = longest.saturating_sub((turn as f64 * period) as u64);
+            let count = (self.unsent - turn).div_ceil(cycle);
+            let latency = &mut self.by_request[usize::from(request)].latency;
+            latency.record_unsent(waited, period * cycle as f64, count);
         }
     }
 
@@ -290,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_server_that_keeps_up_achieves_what_is_offered_however_slow_its_answers() {
-        let mut report = Report::new(Mode::Keep, Some(100.0));
+        let mut report = Report::new(Mode::Keep, Some(100.0), 1);
         report.completed = 100;
         report.sending = Duration::from_secs(1);
         report.elapsed = Duration::from_secs(3);
@@ -302,13 +340,30 @@ mod tests {
 
     #[test]
     fn a_few_late_milliseconds_in_a_run_of_few_are_no_missed_rate() {
-        let mut report = Report::new(Mode::Keep, Some(100_000.0));
+        let mut report = Report::new(Mode::Keep, Some(100_000.0), 1);
         (report.due, report.completed, report.sending) = (5, 5, Duration::from_millis(2));
         assert!(report.achieved_by_offered().unwrap() < 0.1 && report.kept_up());
         report.completed = 4;
         assert!(!report.kept_up());
         (report.due, report.completed, report.sending) = (1000, 1000, Duration::from_millis(25));
         assert!(!report.kept_up());
+    }
+
+    #[test]
+    fn what_was_not_sent_waited_under_the_name_of_the_request_whose_turn_it_was() {
+        let mut report = Report::new(Mode::Keep, Some(1000.0), 2);
+        report.unsent = 25;
+        // Due 100, 99, 98, ... 76 ms before the end.
+        report.record_unsent(100_000_000, 1e6, [0, 0, 0, 1, 0, 0, 0, 0, 0, 0].into_iter());
+        let milliseconds = |request: usize| -> Vec<u64> {
+            let histogram = report.by_request[request].latency.without_good_reply().unwrap();
+            let waited = |value: u64| (value + 500_000) / 1_000_000;
+            histogram.iter_recorded().map(|step| waited(step.value_iterated_to())).collect()
+        };
+        assert_eq!(milliseconds(1), [77, 87, 97]);
+        let other: Vec<u64> = (76..=100).filter(|waited| ![77, 87, 97].contains(waited)).collect();
+        assert_eq!(milliseconds(0), other);
+        assert_eq!(report.latency.len(), 25);
     }
 
     #[test]

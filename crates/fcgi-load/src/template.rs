@@ -13,10 +13,6 @@ const KEEP_CONN: u8 = 1;
 /// record needs no padding to end on the 8-byte border that section 3.3 recommends.
 const MAX_CONTENT: usize = 65_528;
 
-/// Requests under all ids are kept ready side by side if together they are no longer than this: half of a second-level
-/// cache. All connections send from the same copy, so it stays there.
-const READY_LIMIT: usize = 512 << 10;
-
 /// A whole request as it goes over the wire, and the places where its id stands.
 #[derive(Debug)]
 pub(crate) struct Template {
@@ -28,13 +24,15 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    pub(crate) fn new(request: &RequestSpec, keep_conn: bool, streams: u16) -> Self {
+    /// The request under all ids is kept ready side by side if together that is no longer than `ready_limit`. All
+    /// connections send from the same copy, so it stays in the cache.
+    pub(crate) fn new(request: &RequestSpec, keep_conn: bool, streams: u16, ready_limit: usize) -> Self {
         let mut template = Self { bytes: Vec::new(), ids: Vec::new(), ready: Vec::new() };
         let flags = if keep_conn { KEEP_CONN } else { 0 };
         template.record(BEGIN_REQUEST, &[0, ROLE_RESPONDER, flags, 0, 0, 0, 0, 0]);
         template.stream(PARAMS, &encode_pairs(&request.params));
         template.stream(STDIN, &request.body);
-        if streams == 1 || template.len() * usize::from(streams) <= READY_LIMIT {
+        if streams == 1 || template.len() * usize::from(streams) <= ready_limit {
             let mut ready = Vec::with_capacity(template.len() * usize::from(streams));
             for id in 1..=streams {
                 template.copy(0, template.len(), id, &mut ready);
@@ -118,6 +116,8 @@ mod tests {
     use super::*;
     use crate::request::Expect;
 
+    const READY_LIMIT: usize = 4096;
+
     fn spec(params: &[(&str, &str)], body: &[u8]) -> RequestSpec {
         let params = params.iter().map(|&(name, value)| (name.into(), value.into())).collect();
         RequestSpec { params, body: body.into(), expect: Expect::default() }
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_small_request_is_these_bytes() {
-        let template = Template::new(&spec(&[("A", "bc"), ("D", "")], b"xyz"), true, 1);
+        let template = Template::new(&spec(&[("A", "bc"), ("D", "")], b"xyz"), true, 1, READY_LIMIT);
         #[rustfmt::skip]
         let expected = [
             1, 1, 0x12, 0x34, 0, 8, 0, 0,   0, 1, 1, 0, 0, 0, 0, 0,             // BEGIN_REQUEST, responder, KEEP_CONN
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn close_mode_clears_the_keep_conn_flag_and_an_empty_body_is_one_empty_record() {
-        let template = Template::new(&spec(&[], b""), false, 1);
+        let template = Template::new(&spec(&[], b""), false, 1, READY_LIMIT);
         #[rustfmt::skip]
         let expected = [
             1, 1, 0, 1, 0, 8, 0, 0,   0, 1, 0, 0, 0, 0, 0, 0,
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_long_body_is_cut_into_records_with_the_id_in_each() {
-        let template = Template::new(&spec(&[], &vec![7; MAX_CONTENT + 1]), true, 1);
+        let template = Template::new(&spec(&[], &vec![7; MAX_CONTENT + 1]), true, 1, READY_LIMIT);
         let bytes = whole(&template, 0xabcd);
         let stdin = 16 + 8;
         assert_eq!(bytes[stdin..stdin + 8], [1, 5, 0xab, 0xcd, 0xff, 0xf8, 0, 0]);
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn copied_in_pieces_of_any_length_it_is_the_same_request() {
-        let template = Template::new(&spec(&[("NAME", "value")], b"body"), true, 3);
+        let template = Template::new(&spec(&[("NAME", "value")], b"body"), true, 3, READY_LIMIT);
         let expected = whole(&template, 0xabcd);
         for piece in 1..template.len() {
             let mut bytes = Vec::new();
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn requests_kept_ready_are_those_that_are_copied() {
-        let template = Template::new(&spec(&[("NAME", "value")], b"body"), true, 3);
+        let template = Template::new(&spec(&[("NAME", "value")], b"body"), true, 3, READY_LIMIT);
         let one_by_one: Vec<u8> = (1..=3).flat_map(|id| whole(&template, id)).collect();
         assert_eq!(template.ready(0, 3), Some(&one_by_one[..]));
         assert_eq!(template.ready(1, 2), Some(&whole(&template, 2)[..]));
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn long_requests_are_kept_ready_only_where_there_is_but_one_id() {
         let long = spec(&[], &vec![0; READY_LIMIT]);
-        assert!(Template::new(&long, true, 1).ready(0, 1).is_some());
-        assert!(Template::new(&long, true, 2).ready(0, 1).is_none());
+        assert!(Template::new(&long, true, 1, READY_LIMIT).ready(0, 1).is_some());
+        assert!(Template::new(&long, true, 2, READY_LIMIT).ready(0, 1).is_none());
     }
 }

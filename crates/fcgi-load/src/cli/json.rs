@@ -84,7 +84,8 @@ impl<'a> Document<'a> {
             duration_s,
             timeout_s: options.timeout.as_secs_f64(),
             retry_closed: options.retry_closed,
-            request: Request::of(&options.request),
+            // The command line gives one.
+            request: Request::of(&options.requests[0].request),
             capacity: notes.capacity,
             throughput: report.map(Report::throughput),
             achieved_rate: report.map(Report::achieved_rate),

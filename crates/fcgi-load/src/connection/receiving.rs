@@ -91,7 +91,9 @@ impl Connection {
                 Part::Stdout { .. } | Part::StdoutEnd { .. } if slot.stdout_ended => {
                     return self.broke_protocol(core, Some(index), "FCGI_STDOUT after its end");
                 }
-                Part::Stdout { content, .. } => slot.scan.output(content, &core.check.expect),
+                Part::Stdout { content, .. } => {
+                    slot.scan.output(content, &core.exchange(slot.request).check.expect);
+                }
                 Part::StdoutEnd { .. } => slot.stdout_ended = true,
                 Part::Stderr { content, .. } => {
                     core.report.stderr_bytes += content.len() as u64;
@@ -103,7 +105,8 @@ impl Connection {
                         core.report.parsed += 1;
                         let stop = whole.len() - input.len();
                         let ends = !self.records.is_mid_record();
-                        core.check.learn(piece.filter(|_| ends).map(|(_, start)| &whole[start..stop]));
+                        let check = &mut core.exchanges[usize::from(self.slots[index].request)].check;
+                        check.learn(piece.filter(|_| ends).map(|(_, start)| &whole[start..stop]));
                         self.completed(core, index, now);
                     }
                     piece = None;
@@ -121,8 +124,8 @@ impl Connection {
     fn golden(&self, core: &Core, input: &[u8]) -> Option<usize> {
         let &[_, _, high, low, ..] = input else { return None };
         let index = usize::from(u16::from_be_bytes([high, low])).checked_sub(1)?;
-        self.slots.get(index).filter(|slot| slot.state == State::InFlight && !slot.begun)?;
-        core.check.golden(index, input)
+        let slot = self.slots.get(index).filter(|slot| slot.state == State::InFlight && !slot.begun)?;
+        core.exchange(slot.request).check.golden(index, input)
     }
 
     /// FCGI_KEEP_CONN was 0, and the reply is there: the connection has served. A web server too closes it here.
@@ -135,7 +138,7 @@ impl Connection {
     #[inline]
     fn judge(&mut self, core: &mut Core, index: usize, end: EndRequest) -> bool {
         let slot = &mut self.slots[index];
-        let expect = &core.check.expect;
+        let expect = &core.exchange(slot.request).check.expect;
         let (kind, words) = match end.protocol_status {
             CANT_MPX_CONN | OVERLOADED => return self.refused(core, index),
             REQUEST_COMPLETE if !slot.stdout_ended && expect.stdout_end => {
@@ -176,7 +179,12 @@ impl Connection {
         self.has_served = true;
         let slot = &self.slots[index];
         core.report.completed += 1;
-        core.latencies.record(now.saturating_sub(slot.times.due), core.report.latency.good_mut());
+        let latency = now.saturating_sub(slot.times.due);
+        core.latencies.record(latency, core.report.latency.good_mut());
+        if let Some(request) = core.report.by_request.get_mut(usize::from(slot.request)) {
+            request.completed += 1;
+            request.latency.good_mut().saturating_record(latency);
+        }
         if let Some(service) = &mut core.report.service {
             service.good_mut().saturating_record(now.saturating_sub(slot.times.sent));
         }
@@ -187,7 +195,8 @@ impl Connection {
         self.failures = 0;
         self.has_served = true;
         core.report.refused += 1;
-        core.waited(self.slots[index].times);
+        let slot = &self.slots[index];
+        core.waited(slot.request, slot.times);
         self.release(core, index);
         false
     }

@@ -7,7 +7,7 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 
-use super::{Connection, Link, State};
+use super::{Connection, Link, State, Unsent};
 use crate::core::Core;
 
 /// One call writes at most about this much.
@@ -50,8 +50,7 @@ impl Connection {
     #[inline]
     fn wrote(&mut self, core: &mut Core, mut count: usize) {
         core.report.bytes_out += count as u64;
-        let length = core.template.len();
-        while let Some(&index) = self.unsent.front()
+        while let Some(&Unsent { slot: index, request }) = self.unsent.front()
             && count > 0
         {
             let slot = &mut self.slots[usize::from(index)];
@@ -59,7 +58,7 @@ impl Connection {
                 slot.state = State::InFlight;
                 self.on_wire += 1;
             }
-            let left = length - self.written;
+            let left = core.exchange(request).template.len() - self.written;
             if count < left {
                 self.written += count;
                 break;
@@ -78,35 +77,41 @@ impl Connection {
 
 /// Writes what it can of these slots' requests by one call. Of the first, `written` bytes are written already.
 #[inline]
-fn send(socket: &OwnedFd, core: &mut Core, unsent: &VecDeque<u16>, written: usize) -> Result<usize, Errno> {
+fn send(
+    socket: &OwnedFd,
+    core: &mut Core,
+    unsent: &VecDeque<Unsent>,
+    written: usize,
+) -> Result<usize, Errno> {
     let flags = SendFlags::NOSIGNAL;
-    let template = &core.template;
-    let first = unsent[0];
-    let end = run_end(unsent, 0);
-    match template.ready(first, end) {
+    // The requests in one piece from this place in the queue on, if they are kept ready; and how many they are.
+    let ready = |at: usize| {
+        let Unsent { slot: first, request } = unsent[at];
+        let end = run_end(unsent, at);
+        Some((core.exchange(request).template.ready(first, end)?, usize::from(end - first)))
+    };
+    match ready(0) {
         // As a rule everything is one piece.
-        Some(piece) if unsent.len() == usize::from(end - first) => {
-            rustix::net::send(socket, &piece[written..], flags)
-        }
-        Some(piece) => {
+        Some((piece, count)) if unsent.len() == count => rustix::net::send(socket, &piece[written..], flags),
+        Some((piece, first)) => {
             let mut pieces = [IoSlice::new(&[]); MAX_PIECES];
             pieces[0] = IoSlice::new(&piece[written..]);
-            let (mut count, mut at) = (1, usize::from(end - first));
+            let (mut count, mut at) = (1, first);
             while count < MAX_PIECES && at < unsent.len() {
-                let (first, end) = (unsent[at], run_end(unsent, at));
-                let Some(piece) = template.ready(first, end) else { break };
+                let Some((piece, requests)) = ready(at) else { break };
                 pieces[count] = IoSlice::new(piece);
                 count += 1;
-                at += usize::from(end - first);
+                at += requests;
             }
             rustix::net::sendmsg(socket, &pieces[..count], &mut SendAncillaryBuffer::default(), flags)
         }
         None => {
             core.output.clear();
             let mut from = written;
-            for &index in unsent {
+            for &Unsent { slot, request } in unsent {
                 let room = OUT_LIMIT - core.output.len();
-                if template.copy(from, room, index + 1, &mut core.output) < template.len() {
+                let template = &core.exchanges[usize::from(request)].template;
+                if template.copy(from, room, slot + 1, &mut core.output) < template.len() {
                     break;
                 }
                 from = 0;
@@ -116,12 +121,13 @@ fn send(socket: &OwnedFd, core: &mut Core, unsent: &VecDeque<u16>, written: usiz
     }
 }
 
-/// One more than the last of the slots that, from this place in the queue on, follow each other.
+/// One more than the last of the slots that, from this place in the queue on, follow each other and send the same request.
 #[inline]
-fn run_end(unsent: &VecDeque<u16>, at: usize) -> u16 {
-    let mut end = unsent[at] + 1;
-    for &next in unsent.iter().skip(at + 1) {
-        if next != end {
+fn run_end(unsent: &VecDeque<Unsent>, at: usize) -> u16 {
+    let Unsent { slot, request } = unsent[at];
+    let mut end = slot + 1;
+    for next in unsent.iter().skip(at + 1) {
+        if next.slot != end || next.request != request {
             break;
         }
         end += 1;

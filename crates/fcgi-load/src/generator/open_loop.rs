@@ -22,7 +22,8 @@ impl Generator {
             let due = run.next_due();
             self.core.report.late += u64::from(now - due > LATE);
             run.sent(now);
-            self.give(index, Times { due, sent: now });
+            let request = self.core.rotation.deal();
+            self.give(index, request, Times { due, sent: now });
         }
         while let Some(index) = self.touched.pop() {
             self.connections[index].flush(&mut self.core);
@@ -35,10 +36,10 @@ impl Generator {
     fn resend_due(&mut self, now: u64) {
         while !self.core.retries.is_empty()
             && let Some(index) = self.take_available()
-            && let Some(times) = self.core.retries.pop_front()
+            && let Some((request, times)) = self.core.retries.pop_front()
         {
             self.core.report.retried += 1;
-            self.give(index, Times { sent: now, ..times });
+            self.give(index, request, Times { sent: now, ..times });
         }
     }
 
@@ -57,8 +58,8 @@ impl Generator {
 
     /// Gives a request to a connection that can take it. Once for each request, so a call counts.
     #[inline(always)]
-    fn give(&mut self, index: usize, times: Times) {
-        self.connections[index].dispatch(&mut self.core, times);
+    fn give(&mut self, index: usize, request: u16, times: Times) {
+        self.connections[index].dispatch(&mut self.core, request, times);
         self.list(index);
         if self.touched.last() != Some(&index) {
             self.touched.push(index);

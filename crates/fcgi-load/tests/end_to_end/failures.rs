@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use fcgi_load::{Address, Generator, Mode, Options, OptionsError, Quantile, RequestSpec, Until};
+use fcgi_load::{Address, Generator, Mode, Options, OptionsError, Quantile, RequestSpec, Share, Until};
 
 use crate::server::{Peer, Request, Server, counting, end, hello, record, reply, reply_with, stdout};
 use crate::{assert_clean, assert_errors, run};
@@ -356,10 +356,19 @@ fn a_server_that_is_not_there_is_an_error_that_names_it() {
 fn options_that_make_no_sense_are_refused() {
     let good = Options::new("tcp:127.0.0.1:1".parse().unwrap(), RequestSpec::get("/"));
     assert_eq!(good.validate(), Ok(()));
+    let mix = |weights: &[u32]| -> Vec<Share> {
+        weights.iter().map(|&weight| Share { weight, request: RequestSpec::get("/") }).collect()
+    };
+    assert_eq!(Options { requests: mix(&[999, 1]), ..good.clone() }.validate(), Ok(()));
     for (options, error) in [
         (Options { connections: 0, ..good.clone() }, OptionsError::NoConnection),
         (Options { mode: Mode::Multiplex, streams: 0, ..good.clone() }, OptionsError::Streams(0)),
         (Options { mode: Mode::Multiplex, streams: 65_536, ..good.clone() }, OptionsError::Streams(65_536)),
+        (Options { requests: vec![], ..good.clone() }, OptionsError::Requests(0)),
+        (Options { requests: mix(&[1; 65]), ..good.clone() }, OptionsError::Requests(65)),
+        (Options { requests: mix(&[1, 0]), ..good.clone() }, OptionsError::NoWeight),
+        (Options { requests: mix(&[999, 2]), ..good.clone() }, OptionsError::Weights(1001)),
+        (Options { requests: mix(&[u32::MAX; 2]), ..good.clone() }, OptionsError::Weights(8_589_934_590)),
         (Options { rate: Some(0.0), ..good.clone() }, OptionsError::Rate(0.0)),
         (Options { rate: Some(f64::INFINITY), ..good.clone() }, OptionsError::Rate(f64::INFINITY)),
         (Options { timeout: Duration::ZERO, ..good.clone() }, OptionsError::NoTimeout),

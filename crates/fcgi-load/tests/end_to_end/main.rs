@@ -5,6 +5,7 @@ mod closed;
 mod command;
 mod failures;
 mod log;
+mod mix;
 mod modes;
 mod open_loop;
 mod outage;

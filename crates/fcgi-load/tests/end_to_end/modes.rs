@@ -116,8 +116,8 @@ fn the_request_arrives_as_it_was_specified() {
         reply(request.id, b"Hello")
     }));
     let mut options = server.options(Mode::Keep, 1);
-    options.request =
-        RequestSpec::post("/echo?a=b", "x=y").param("EXTRA", "v".repeat(200)).expect_body("Hello");
+    let request = RequestSpec::post("/echo?a=b", "x=y").param("EXTRA", "v".repeat(200)).expect_body("Hello");
+    options.requests = vec![request.into()];
     assert_clean(&run(options, 2), 2);
     let seen = seen.lock().unwrap();
     for request in seen.iter() {
@@ -223,7 +223,7 @@ fn large_bodies_go_both_ways_at_once_without_a_deadlock() {
         (Mode::Close, Server::tcp(echo)),
     ] {
         let request = RequestSpec::post("/echo", body.clone()).expect_body(expected.clone());
-        let options = Options { request, streams: 3, ..server.options(mode, 2) };
+        let options = Options { requests: vec![request.into()], streams: 3, ..server.options(mode, 2) };
         let report = run(options, 6);
         assert_clean(&report, 6);
         assert!(report.bytes_in > 60 << 20 && report.bytes_out > 6 << 20);
@@ -250,7 +250,7 @@ fn an_answer_that_comes_before_the_whole_request_is_sent_does_not_confuse_the_ne
     });
     for (mode, streams) in [(Mode::Keep, 1), (Mode::Multiplex, 2)] {
         let request = RequestSpec::post("/", vec![0; BODY]).expect_body("Hello");
-        let options = Options { request, streams, ..server.options(mode, 1) };
+        let options = Options { requests: vec![request.into()], streams, ..server.options(mode, 1) };
         assert_clean(&run(options, 20), 20);
     }
 }
@@ -285,7 +285,7 @@ fn another_expected_status_and_app_status_are_good_replies() {
         [stdout(request.id, b"Status: 503 Down\n\n"), stdout(request.id, b""), end(request.id, 7, 0)].concat()
     }));
     let mut options = server.options(Mode::Keep, 1);
-    options.request.expect = Expect { status: 503, app_status: 7, ..Expect::default() };
+    options.requests[0].request.expect = Expect { status: 503, app_status: 7, ..Expect::default() };
     assert_clean(&run(options, 10), 10);
 }
 
@@ -295,9 +295,9 @@ fn a_reply_without_the_end_of_stdout_is_good_only_where_that_is_allowed() {
         [stdout(request.id, b"\n\nHello"), end(request.id, 0, 0)].concat()
     }));
     let mut options = server.options(Mode::Keep, 1);
-    options.request.expect.body = Some(b"\nHello".into());
+    options.requests[0].request.expect.body = Some(b"\nHello".into());
     assert_errors(&run(options.clone(), 5), &[("protocol", 5)]);
-    options.request.expect.stdout_end = false;
+    options.requests[0].request.expect.stdout_end = false;
     assert_clean(&run(options, 5), 5);
 }
 
