@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::builds::Strategy;
 use crate::launch::{Family, LaunchError, Pool};
+use crate::mix::Mix;
 use crate::peers::Peer;
 
 /// What an entry is, which says what may be asked of it.
@@ -100,9 +101,14 @@ impl Entry {
     }
 
     /// The request that everybody is measured by, and what must come back. Somebody else's implementation may add headers
-    /// of its own to the body; what else it needs, or leaves out, its folder says.
+    /// of its own to the body.
     pub fn hello(&self) -> RequestSpec {
-        let mut request = RequestSpec::get("/hello").expect_body("Hello, world\n");
+        self.adapt(RequestSpec::get("/hello").expect_body("Hello, world\n"))
+    }
+
+    /// A request as this entry must be sent it: what else somebody else's implementation needs, or leaves out, its folder
+    /// says.
+    pub(crate) fn adapt(&self, mut request: RequestSpec) -> RequestSpec {
         if let Self::Peer(peer) = self {
             for (name, value) in peer.params() {
                 request = request.param(name.as_str(), value.as_str());
@@ -110,6 +116,15 @@ impl Entry {
             request.expect.stdout_end = peer.ends_stdout();
         }
         request
+    }
+
+    /// Whether it can be asked for this: a floor knows one answer, somebody else's implementation `/hello` and `/echo`.
+    pub fn answers(&self, workload: &Mix) -> bool {
+        match self.kind() {
+            Kind::Strategy => true,
+            Kind::Floor => *workload == Mix::default(),
+            Kind::Peer => workload.is_hello_or_echo(),
+        }
     }
 
     /// What a pool of it holds: as it says itself by FCGI_GET_VALUES (4.1); of somebody else's, as it turns out. A floor

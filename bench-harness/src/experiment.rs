@@ -10,6 +10,7 @@
 mod admission;
 mod cpu;
 mod launch;
+mod load;
 mod machine;
 mod record;
 mod regime;
@@ -27,16 +28,18 @@ use fcgi_load::Mode;
 pub(crate) use launch::quantiles;
 pub use machine::name_now;
 pub use record::{
-    BUSY_WHEN_IDLE, FORMAT, Figures, Machine, OLDEST_FORMAT, Participant, Plan, Record, Skipped, Switches,
-    SystemCalls, Trial, Verified, Versions, Worker, twin_of,
+    Ask, BUSY_WHEN_IDLE, FORMAT, Figures, Machine, OLDEST_FORMAT, Participant, Plan, Record, Skipped,
+    Switches, SystemCalls, Trial, Verified, Versions, Worker, twin_of,
 };
 pub use regime::Regime;
 pub use slices::Slices;
 
 use crate::entry::{Entry, Kind};
 use crate::launch::Family;
+use crate::mix::Mix;
 use launch::Launcher;
 use regime::Cores;
+use schedule::Cell;
 
 /// Where an experiment has got to.
 #[derive(Clone, Debug)]
@@ -53,8 +56,8 @@ pub enum Seen<'a> {
         of: usize,
         /// The launch.
         launch: usize,
-        /// How connections are used.
-        mode: Mode,
+        /// What is asked.
+        ask: &'a Ask,
         /// Worker processes of each.
         processes: usize,
     },
@@ -125,7 +128,7 @@ pub fn run(
     see: &mut dyn FnMut(Seen<'_>),
 ) -> anyhow::Result<Record> {
     let begun = Instant::now();
-    let cores = Cores::of(record.plan.regime)?;
+    let cores = Cores::of(&record.plan)?;
     if reference.is_some_and(|name| entries.iter().all(|entry| entry.name() != name)) {
         // It will take no part, so nobody is verified in vain.
         choose_reference(&record, reference)?;
@@ -142,12 +145,12 @@ pub fn run(
     }
     record.reference = choose_reference(&record, reference)?;
 
-    let cells = schedule::cells(&record.plan, &record.entries, &record.reference);
-    if cells.is_empty() {
-        bail!("there is nothing to measure: nobody that takes part multiplexes");
-    }
     let plan = record.plan.clone();
     let launcher = Launcher { plan: &plan, cores: &cores, lineup: &lineup, stop };
+    let cells = launcher.cells(&record.reference);
+    if cells.is_empty() {
+        bail!("there is nothing to measure: nobody that takes part multiplexes, or can be asked for that");
+    }
     let one = launcher.time_of(&cells);
     see(Seen::Begun(one * plan.launches.saturating_sub(record.launches()) as u32));
     loop {
@@ -164,15 +167,17 @@ pub fn run(
         see(Seen::Launch(&record));
     }
     if counts_system_calls && record.system_calls.is_empty() {
-        // Everybody once in each mode, with the first number of processes.
+        // Everybody once in each mode, for `/hello`, with the first number of processes.
+        let is_hello = |cell: &&Cell| cell.ask.workload == Mix::default();
         let diagnosed = cells.iter().filter(|cell| plan.processes.first() == Some(&cell.processes));
+        let diagnosed = diagnosed.filter(is_hello);
         let contenders = diagnosed.flat_map(|cell| cell.contenders.iter().map(move |one| (cell, one)));
         let twin = twin_of(&record.reference);
         for (cell, contender) in contenders.filter(|(_, contender)| contender.name != twin) {
             if stop.load(Ordering::Relaxed) {
                 return Ok(record);
             }
-            see(Seen::SystemCalls(&contender.name, cell.mode));
+            see(Seen::SystemCalls(&contender.name, cell.ask.mode));
             let entry = lineup.entries[contender.participant];
             record.system_calls.push(system_calls::count(&plan, &cores, entry, cell, contender));
         }
@@ -194,9 +199,9 @@ pub fn launch(
     stop: &AtomicBool,
     see: &mut dyn FnMut(Seen<'_>),
 ) -> anyhow::Result<Option<Vec<Trial>>> {
-    let cores = Cores::of(plan.regime)?;
-    let cells = schedule::cells(plan, &lineup.participants, reference);
-    Ok(Launcher { plan, cores: &cores, lineup, stop }.all(&cells, number, see))
+    let cores = Cores::of(plan)?;
+    let launcher = Launcher { plan, cores: &cores, lineup, stop };
+    Ok(launcher.all(&launcher.cells(reference), number, see))
 }
 
 /// The entry that the others are compared to: the one asked for, or the first strategy that takes part in most modes.

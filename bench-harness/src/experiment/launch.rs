@@ -8,27 +8,24 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::bail;
-use fcgi_load::{Generator, Latency, Mode, Options, Report, Until};
+use fcgi_load::{Latency, Until};
 use rustix::process::Signal;
 
 use super::cpu::{self, Clocks};
+use super::load::Load;
 use super::record::{BUSY_WHEN_IDLE, Figures, Plan, Trial, Worker};
 use super::regime::Cores;
-use super::schedule::{Cell, Contender};
+use super::schedule::{self, Cell, Contender};
 use super::slices::Slices;
 use super::{Lineup, Seen};
 use crate::entry::Entry;
 use crate::launch::Pool;
+use crate::mix::Mix;
 use crate::rng::Rng;
 use crate::usage;
 
-/// How long a server may leave a request unanswered.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// What a pool takes to start and to end, roughly.
 const POOL: Duration = Duration::from_millis(80);
-/// Less of what was offered means that a queue grew, and the latencies tell of the queue.
-const KEPT_UP: f64 = 0.99;
 
 /// What a launch needs of the experiment.
 pub(super) struct Launcher<'a> {
@@ -45,7 +42,7 @@ struct Living<'a> {
     /// It costs time when idle, so it is stopped while others have their turn.
     is_stopped_when_idle: bool,
     pool: Pool,
-    generator: Generator,
+    load: Load,
     clocks: Clocks,
     /// At the first slice.
     before: cpu::Usage,
@@ -78,14 +75,20 @@ impl Launcher<'_> {
         let mut trials = Vec::new();
         for cell in order {
             let of_cell = self.run(cell, number, &mut rng, &mut |cycle| {
-                let (mode, processes) = (cell.mode, cell.processes);
-                see(Seen::Cycle { done: done + cycle, of, launch: number, mode, processes });
+                let (ask, processes) = (&cell.ask, cell.processes);
+                see(Seen::Cycle { done: done + cycle, of, launch: number, ask, processes });
             })?;
             done += plan.slices;
             of_cell.iter().filter(|trial| trial.void.is_some()).for_each(|trial| see(Seen::Void(trial)));
             trials.extend(of_cell);
         }
         Some(trials)
+    }
+
+    /// All that is compared.
+    pub(super) fn cells(&self, reference: &str) -> Vec<Cell> {
+        let answers = |index: usize, workload: &Mix| self.lineup.entries[index].answers(workload);
+        schedule::cells(self.plan, &self.lineup.participants, answers, reference)
     }
 
     /// How long a launch of all cells takes, as far as is known.
@@ -130,7 +133,7 @@ impl Launcher<'_> {
             Trial {
                 launch: number,
                 entry: contender.name.clone(),
-                mode: cell.mode,
+                ask: cell.ask.clone(),
                 processes: cell.processes,
                 connections: contender.connections,
                 streams: contender.streams,
@@ -144,8 +147,9 @@ impl Launcher<'_> {
     fn start<'a>(&'a self, cell: &Cell, contender: &'a Contender) -> anyhow::Result<Living<'a>> {
         let entry = self.lineup.entries[contender.participant];
         let pool = self.cores.among_workers(|| entry.launch(self.plan.family, cell.processes))??;
-        let mut generator = generator(&pool, entry, cell.mode, contender, self.plan.rate)?;
-        let warm_up = checked(generator.run(Until::Duration(self.plan.warm_up))?)?.completed;
+        let generators = self.cores.generators();
+        let mut load = Load::new(&pool, entry, &cell.ask, contender, self.plan.rate, generators)?;
+        let warm_up = load.run(Until::Duration(self.plan.warm_up))?.requests;
         let before = cpu::Usage::of(&pool.started_pids());
         let living = Living {
             contender,
@@ -154,7 +158,7 @@ impl Launcher<'_> {
             clocks: Clocks::of(&before)?,
             before,
             pool,
-            generator,
+            load,
             warm_up,
             lead_in: 0,
             slices: Slices::default(),
@@ -176,23 +180,23 @@ impl Living<'_> {
             self.clocks.signal(Signal::CONT);
         }
         if !plan.lead_in.is_zero() {
-            self.lead_in += checked(self.generator.run(Until::Duration(plan.lead_in))?)?.completed;
+            self.lead_in += self.load.run(Until::Duration(plan.lead_in))?.requests;
         }
         let (cpu, delay) = (self.clocks.cpu()?, self.clocks.run_delay());
-        let report = checked(self.generator.run(Until::Duration(plan.slice))?)?;
+        let answered = self.load.run(Until::Duration(plan.slice))?;
         let slices = &mut self.slices;
         slices.cpu_ns.push(nanoseconds(self.clocks.cpu()?.saturating_sub(cpu)));
         slices
             .run_delay_ns
             .extend(delay.zip(self.clocks.run_delay()).map(|(before, after)| after.saturating_sub(before)));
-        slices.requests.push(report.completed);
-        slices.elapsed_ns.push(nanoseconds(report.elapsed));
-        self.latency.add(&report.latency);
-        self.generator_cpu += report.cpu;
-        self.achieved_by_offered =
-            [self.achieved_by_offered, report.achieved_by_offered()].into_iter().flatten().reduce(f64::min);
-        self.peak_in_flight = self.peak_in_flight.max(report.peak_in_flight);
-        self.parsed += report.parsed;
+        slices.requests.push(answered.requests);
+        slices.elapsed_ns.push(nanoseconds(answered.elapsed));
+        self.latency.add(&answered.latency);
+        self.generator_cpu += answered.cpu;
+        let achieved = [self.achieved_by_offered, answered.achieved_by_offered].into_iter().flatten();
+        self.achieved_by_offered = achieved.reduce(f64::min);
+        self.peak_in_flight = self.peak_in_flight.max(answered.peak_in_flight);
+        self.parsed += answered.parsed;
         self.rest();
         Ok(())
     }
@@ -205,7 +209,7 @@ impl Living<'_> {
     }
 
     fn end(self) -> anyhow::Result<Figures> {
-        let Self { pool, generator, mut slices, .. } = self;
+        let Self { pool, load, mut slices, .. } = self;
         if self.is_stopped_when_idle {
             self.clocks.signal(Signal::CONT);
         }
@@ -226,7 +230,7 @@ impl Living<'_> {
             Some(Worker { rss_kib: usage.rss_kib, pss_kib: usage.pss_kib, threads: usage.threads, cpu })
         });
         let workers = workers.collect();
-        drop(generator);
+        drop(load);
         let reaped = cpu::reaped_switches();
         self.entry.end(pool).map_err(|error| anyhow::anyhow!("{}: {error}", self.contender.name))?;
         let all_requests = self.warm_up + self.lead_in + requests;
@@ -257,42 +261,4 @@ fn nanoseconds(duration: Duration) -> u64 {
 /// The median, and what 99 of 100 do not exceed, in nanoseconds.
 pub(crate) fn quantiles(latency: &Latency) -> (u64, u64) {
     (latency.value_at_quantile(0.5), latency.value_at_quantile(0.99))
-}
-
-/// What asks a pool as its cell says.
-pub(super) fn generator(
-    pool: &Pool,
-    entry: &Entry,
-    mode: Mode,
-    contender: &Contender,
-    rate: Option<f64>,
-) -> anyhow::Result<Generator> {
-    let options = Options {
-        mode,
-        connections: contender.connections,
-        streams: if mode == Mode::Multiplex { contender.streams } else { 1 },
-        timeout: PATIENCE,
-        rate,
-        ..Options::new(pool.address().clone(), entry.hello())
-    };
-    Ok(Generator::new(options)?)
-}
-
-/// One wrong reply voids a contender's launch.
-pub(super) fn checked(report: Report) -> anyhow::Result<Report> {
-    if let Some(sample) = report.errors.samples.first() {
-        bail!("{} of {} requests failed: {sample}", report.errors.total(), report.due);
-    }
-    if report.refused > 0 {
-        bail!("{} of {} requests were refused", report.refused, report.due);
-    }
-    if report.gave_up || report.completed == 0 {
-        bail!("nothing was answered");
-    }
-    match report.achieved_by_offered() {
-        Some(achieved) if achieved < KEPT_UP => {
-            bail!("{:.1} % of the offered rate was achieved", achieved * 100.0)
-        }
-        _ => Ok(report),
-    }
 }

@@ -10,6 +10,7 @@ use super::regime::Regime;
 use super::slices::Slices;
 use crate::entry::Kind;
 use crate::launch::Family;
+use crate::mix::Mix;
 
 /// The version of this format.
 pub const FORMAT: u32 = 2;
@@ -126,6 +127,9 @@ pub struct Plan {
     pub warm_up: Duration,
     /// Who runs on which cores.
     pub regime: Regime,
+    /// In the isolated regime, cores for the workers; all others then are for generators, one on each. None: one and one.
+    #[serde(default)]
+    pub worker_cores: Option<usize>,
     /// The kind of socket.
     pub family: Family,
     /// Worker processes.
@@ -137,10 +141,45 @@ pub struct Plan {
     /// Connections in multiplex mode, each with so many streams, however many clients there are.
     #[serde(default)]
     pub multiplexed: Option<usize>,
-    /// How connections are used.
-    pub modes: Vec<Mode>,
+    /// What is compared, each with each number of processes.
+    #[serde(alias = "modes", deserialize_with = "asks")]
+    pub asks: Vec<Ask>,
     /// Requests per second in an open loop; none in a closed one.
     pub rate: Option<f64>,
+}
+
+/// What everybody is asked in the same way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// How connections are used.
+    pub mode: Mode,
+    /// What is asked for. Older records do not say: it was `/hello`.
+    #[serde(default = "Mix::default")]
+    pub workload: Mix,
+}
+
+impl Ask {
+    /// For `/hello`.
+    pub fn hello(mode: Mode) -> Self {
+        Self { mode, workload: Mix::default() }
+    }
+}
+
+/// Older records name modes, in which `/hello` was asked for.
+fn asks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Ask>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Mode(Mode),
+        Ask(Ask),
+    }
+
+    let asks = Vec::<Either>::deserialize(deserializer)?;
+    let ask = |either| match either {
+        Either::Mode(mode) => Ask::hello(mode),
+        Either::Ask(ask) => ask,
+    };
+    Ok(asks.into_iter().map(ask).collect())
 }
 
 impl Plan {
@@ -209,8 +248,9 @@ pub struct Trial {
     pub launch: usize,
     /// The entry, or its twin.
     pub entry: String,
-    /// How connections were used.
-    pub mode: Mode,
+    /// What it was asked.
+    #[serde(flatten)]
+    pub ask: Ask,
     /// Worker processes.
     pub processes: usize,
     /// Connections open at a time.
@@ -239,7 +279,8 @@ pub struct Figures {
     /// User and system time of the generator's thread.
     #[serde(rename = "generator_cpu_s", with = "seconds")]
     pub generator_cpu: Duration,
-    /// Nanoseconds from the time a request was sent, or was due in an open loop, to the end of its reply: median.
+    /// Nanoseconds from the time a request was sent, or was due in an open loop, to the end of its reply: median. Of a mix
+    /// that of its first request alone: what it waits for the others.
     pub latency_p50_ns: u64,
     /// The same: 99 of 100 are no longer.
     pub latency_p99_ns: u64,

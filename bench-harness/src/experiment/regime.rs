@@ -6,6 +6,8 @@ use std::io;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::{Deserialize, Serialize};
 
+use super::record::Plan;
+
 /// Who runs on which cores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -32,25 +34,42 @@ pub(super) struct Cores {
     all: CpuSet,
     workers: CpuSet,
     generator: CpuSet,
+    /// How many generators ask at once: one for each core that they have to themselves.
+    generators: usize,
 }
 
 impl Cores {
     /// # Errors
     ///
     /// The regime needs more cores than there are.
-    pub(super) fn of(regime: Regime) -> io::Result<Self> {
+    pub(super) fn of(plan: &Plan) -> io::Result<Self> {
         let all = sched_getaffinity(None)?;
-        if regime == Regime::Shared {
-            return Ok(Self { all, workers: all, generator: all });
+        if plan.regime == Regime::Shared {
+            return Ok(Self { all, workers: all, generator: all, generators: 1 });
         }
-        let mut cores = (0..CpuSet::MAX_CPU).filter(|core| all.is_set(*core));
-        let (Some(first), Some(second)) = (cores.next(), cores.next()) else {
-            return Err(io::Error::other(
-                "the isolated regime needs two cores, and there is one: use --regime shared",
-            ));
+        let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| all.is_set(*core)).collect();
+        let generators = match plan.worker_cores {
+            // One and one, however many there are: what was measured so on another machine is then measured so here.
+            None => 1,
+            Some(workers) => cores.len().saturating_sub(workers),
         };
+        let workers = plan.worker_cores.unwrap_or(1);
+        if generators == 0 || cores.len() < generators + workers {
+            let (count, needed) = (cores.len(), workers + 1);
+            let words = format!(
+                "the isolated regime needs {needed} cores, {workers} for the workers and another for the generator; here are \
+                 {count}: use --regime shared"
+            );
+            return Err(io::Error::other(words));
+        }
         // The first core of a machine has most of the interrupts to serve.
-        Ok(Self { all, workers: only(second), generator: only(first) })
+        let (first, others) = cores.split_at(generators);
+        Ok(Self { all, workers: set(&others[..workers]), generator: set(first), generators })
+    }
+
+    /// How many generators ask at once.
+    pub(super) fn generators(&self) -> usize {
+        self.generators
     }
 
     /// Starts something where the workers belong.
@@ -69,9 +88,9 @@ impl Drop for Cores {
     }
 }
 
-fn only(core: usize) -> CpuSet {
+fn set(cores: &[usize]) -> CpuSet {
     let mut set = CpuSet::new();
-    set.set(core);
+    cores.iter().for_each(|core| set.set(*core));
     set
 }
 
@@ -79,10 +98,17 @@ fn only(core: usize) -> CpuSet {
 mod tests {
     use super::*;
 
+    fn plan(regime: Regime, worker_cores: Option<usize>) -> Plan {
+        let data = crate::discover::data_folder().join("results/2026-11-23/modes.json");
+        let record: super::super::Record =
+            serde_json::from_str(&std::fs::read_to_string(data).unwrap()).unwrap();
+        Plan { regime, worker_cores, ..record.plan }
+    }
+
     #[test]
     fn workers_and_generator_share_no_core_where_isolated() {
         let before = sched_getaffinity(None).unwrap();
-        let Ok(cores) = Cores::of(Regime::Isolated) else {
+        let Ok(cores) = Cores::of(&plan(Regime::Isolated, None)) else {
             // One core: refused, as it should be.
             assert_eq!(before.count(), 1);
             return;
@@ -91,7 +117,23 @@ mod tests {
         assert_eq!((workers, workers.count()), (cores.workers, 1));
         assert_eq!(sched_getaffinity(None).unwrap(), cores.generator);
         assert_ne!(cores.workers, cores.generator);
+        assert_eq!(cores.generators(), 1);
         drop(cores);
         assert_eq!(sched_getaffinity(None).unwrap(), before);
+    }
+
+    #[test]
+    fn a_generator_runs_on_each_core_that_the_workers_leave() {
+        let all = sched_getaffinity(None).unwrap().count() as usize;
+        for workers in 1..all {
+            let cores = Cores::of(&plan(Regime::Isolated, Some(workers))).unwrap();
+            assert_eq!(cores.generators(), all - workers);
+            assert_eq!(
+                (cores.workers.count(), cores.generator.count()),
+                (workers as u32, (all - workers) as u32)
+            );
+        }
+        let error = Cores::of(&plan(Regime::Isolated, Some(all))).unwrap_err().to_string();
+        assert!(error.contains("use --regime shared"), "{error}");
     }
 }

@@ -2,12 +2,13 @@
 
 use fcgi_load::Mode;
 
-use super::record::{Participant, Plan, twin_of};
+use super::record::{Ask, Participant, Plan, twin_of};
+use crate::mix::Mix;
 
 /// What is compared: all that take part, asked in the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cell {
-    pub(super) mode: Mode,
+    pub(super) ask: Ask,
     pub(super) processes: usize,
     pub(super) contenders: Vec<Contender>,
 }
@@ -23,14 +24,20 @@ pub(super) struct Contender {
     pub(super) streams: usize,
 }
 
-/// All cells of a plan.
-pub(super) fn cells(plan: &Plan, participants: &[Participant], reference: &str) -> Vec<Cell> {
+/// All cells of a plan. `answers` says whether a participant, by its place, can be asked for something.
+pub(super) fn cells(
+    plan: &Plan,
+    participants: &[Participant],
+    answers: impl Fn(usize, &Mix) -> bool,
+    reference: &str,
+) -> Vec<Cell> {
     let mut cells = Vec::new();
-    for &mode in &plan.modes {
+    for ask in &plan.asks {
         for &processes in &plan.processes {
-            let contenders = contenders(plan, participants, reference, mode, processes);
+            let answers = |index: usize| answers(index, &ask.workload);
+            let contenders = contenders(plan, participants, answers, reference, ask.mode, processes);
             if !contenders.is_empty() {
-                cells.push(Cell { mode, processes, contenders });
+                cells.push(Cell { ask: ask.clone(), processes, contenders });
             }
         }
     }
@@ -40,12 +47,13 @@ pub(super) fn cells(plan: &Plan, participants: &[Participant], reference: &str) 
 fn contenders(
     plan: &Plan,
     participants: &[Participant],
+    answers: impl Fn(usize) -> bool,
     reference: &str,
     mode: Mode,
     processes: usize,
 ) -> Vec<Contender> {
     let mut contenders = Vec::new();
-    for (index, participant) in participants.iter().enumerate() {
+    for (index, participant) in participants.iter().enumerate().filter(|(index, _)| answers(*index)) {
         let Some((connections, streams)) = offer(plan, participant, mode, processes) else { continue };
         let contender =
             Contender { participant: index, name: participant.name.clone(), connections, streams };
@@ -95,12 +103,13 @@ mod tests {
             lead_in: Duration::ZERO,
             warm_up: Duration::ZERO,
             regime: Regime::Shared,
+            worker_cores: None,
             family: Family::Unix,
             processes: vec![1, 3],
             clients: 16,
             streams: 8,
             multiplexed: None,
-            modes: vec![Mode::Close, Mode::Keep, Mode::Multiplex],
+            asks: [Mode::Close, Mode::Keep, Mode::Multiplex].map(Ask::hello).to_vec(),
             rate: None,
         }
     }
@@ -117,6 +126,17 @@ mod tests {
             idle_share: 0.0,
             verified,
         }
+    }
+
+    #[test]
+    fn nobody_is_asked_for_what_it_cannot_answer() {
+        let participants = [participant("a", 100, true), participant("b", 100, true)];
+        let asks =
+            vec![Ask::hello(Mode::Keep), Ask { workload: Mix::named("cpu").unwrap(), mode: Mode::Keep }];
+        let plan = Plan { asks, processes: vec![1], ..plan() };
+        let answers = |index, workload: &Mix| index == 1 || *workload == Mix::default();
+        let cells = cells(&plan, &participants, answers, "b");
+        assert_eq!(cells.iter().map(|cell| cell.contenders.len()).collect::<Vec<_>>(), [3, 2]);
     }
 
     #[test]
@@ -148,14 +168,17 @@ mod tests {
     #[test]
     fn the_reference_alone_has_a_twin_in_every_cell() {
         let participants = [participant("a", 1, false), participant("b", 9, true)];
-        let cells = cells(&plan(), &participants, "b");
+        let cells = cells(&plan(), &participants, |_, _| true, "b");
         // Three modes, two numbers of processes; a does not multiplex, b runs twice.
         assert_eq!(cells.len(), 3 * 2);
         for cell in cells {
             let names: Vec<&str> = cell.contenders.iter().map(|contender| contender.name.as_str()).collect();
-            let expected =
-                if cell.mode == Mode::Multiplex { vec!["b (twin)", "b"] } else { vec!["a", "b (twin)", "b"] };
-            assert_eq!(names, expected, "{}", cell.mode);
+            let expected = if cell.ask.mode == Mode::Multiplex {
+                vec!["b (twin)", "b"]
+            } else {
+                vec!["a", "b (twin)", "b"]
+            };
+            assert_eq!(names, expected, "{}", cell.ask.mode);
         }
     }
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use fcgi_load::Until;
 use rustix::process::Signal;
 
-use super::launch::{checked, generator};
+use super::load::Load;
 use super::record::{Plan, SystemCalls};
 use super::regime::Cores;
 use super::schedule::{Cell, Contender};
@@ -37,7 +37,7 @@ pub(super) fn count(
         Ok((requests, calls)) => (Ok("strace".to_owned()), requests, calls),
         Err(why) => (Err(format!("{why:#}")), 0, Vec::new()),
     };
-    SystemCalls { entry: contender.name.clone(), mode: cell.mode, counted_by, requests, calls }
+    SystemCalls { entry: contender.name.clone(), mode: cell.ask.mode, counted_by, requests, calls }
 }
 
 fn strace(
@@ -48,8 +48,8 @@ fn strace(
     contender: &Contender,
 ) -> anyhow::Result<(u64, Vec<(String, u64)>)> {
     let pool = cores.among_workers(|| entry.launch(plan.family, cell.processes))??;
-    let mut generator = generator(&pool, entry, cell.mode, contender, None)?;
-    checked(generator.run(Until::Requests(WARM_UP))?)?;
+    let mut load = Load::new(&pool, entry, &cell.ask, contender, None, 1)?;
+    load.run(Until::Requests(WARM_UP))?;
 
     let traced = super::cpu::Usage::of(&pool.started_pids()).processes();
     let table = tempfile::NamedTempFile::new()?;
@@ -60,14 +60,14 @@ fn strace(
     }
     let mut strace = Process::spawn(command).context("strace")?;
     attached(&mut strace, &traced)?;
-    let report = generator.run(Until::Requests(REQUESTS));
+    let answered = load.run(Until::Requests(REQUESTS));
     strace.signal(Signal::INT)?;
     strace.wait(PATIENCE).context("strace")?;
 
-    let report = checked(report?)?;
-    drop(generator);
+    let answered = answered?;
+    drop(load);
     entry.end(pool)?;
-    Ok((report.completed, read_table(&fs::read_to_string(table.path())?)))
+    Ok((answered.requests, read_table(&fs::read_to_string(table.path())?)))
 }
 
 /// Waits until all threads of these processes are traced.

@@ -96,14 +96,15 @@ fn grid(svg: &mut Svg, scale: &LogScale, floor: f64, words: impl Fn(f64) -> Stri
 
 /// CPU per request of every entry, by the way connections are used.
 pub(crate) fn cpu(findings: &Findings<'_>, processes: usize) -> String {
-    let cells: Vec<&Cell<'_>> = findings.cells.iter().filter(|cell| cell.processes == processes).collect();
+    let cells: Vec<&Cell<'_>> =
+        findings.modes().into_iter().filter_map(|mode| findings.cell_of(mode, processes)).collect();
     // In each way that an entry takes part in: what it costs, and how that is marked. Whoever holds fewer connections than
     // are offered is asked for less at a time.
     let values = |name: &str| -> Vec<(Mode, Estimate, &str)> {
         let value = |cell: &&Cell<'_>| {
             let row = cell.rows.iter().find(|row| row.entry.name == name)?;
             let class = if cell.has_fewer_in_flight(row) { "fewer" } else { "mark" };
-            Some((cell.mode, row.by(Metric::Cpu).value?, class))
+            Some((cell.ask.mode, row.by(Metric::Cpu).value?, class))
         };
         cells.iter().filter_map(value).collect()
     };
@@ -166,9 +167,10 @@ pub(crate) fn processes(findings: &Findings<'_>) -> Vec<String> {
         let series: Vec<(Mode, Vec<(usize, f64)>)> = findings
             .record
             .plan
-            .modes
+            .asks
             .iter()
-            .map(|&mode| (mode, throughputs(findings, name, mode)))
+            .filter(|ask| Some(&ask.workload) == findings.workload())
+            .map(|ask| (ask.mode, throughputs(findings, name, ask.mode)))
             .filter(|(_, points)| !points.is_empty())
             .collect();
         let most = series.iter().flat_map(|(_, points)| points).map(|(_, value)| *value).fold(0.0, f64::max);
@@ -208,7 +210,7 @@ pub(crate) fn processes(findings: &Findings<'_>) -> Vec<String> {
 fn throughputs(findings: &Findings<'_>, name: &str, mode: Mode) -> Vec<(usize, f64)> {
     let counts = &findings.record.plan.processes;
     let throughput = |at: usize| {
-        let cell = findings.cells.iter().find(|cell| cell.mode == mode && cell.processes == counts[at])?;
+        let cell = findings.cell_of(mode, counts[at])?;
         let row = cell.rows.iter().find(|row| row.entry.name == name)?;
         Some((at, row.by(Metric::Throughput).value?.center))
     };

@@ -7,7 +7,8 @@ use fcgi_load::Mode;
 use super::metric::{METRICS, Metric, micros_per_request};
 use super::statistics::{ALPHA, Estimate, Sample, median};
 use super::verdict::{self, LAUNCHES, Verdict};
-use crate::experiment::{Figures, Participant, Record, Trial, twin_of};
+use crate::experiment::{Ask, Figures, Participant, Record, Trial, twin_of};
+use crate::mix::Mix;
 
 /// How near a ratio is to be known, to either side.
 pub(crate) const WITHIN: f64 = 0.02;
@@ -63,7 +64,7 @@ pub(crate) struct Why {
 /// All entries in one mode, with one number of processes.
 #[derive(Clone, Debug)]
 pub(crate) struct Cell<'a> {
-    pub(crate) mode: Mode,
+    pub(crate) ask: &'a Ask,
     pub(crate) processes: usize,
     /// Requests in flight, over all connections, of whoever holds so many.
     pub(crate) in_flight: usize,
@@ -88,7 +89,7 @@ pub(crate) struct Gain<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Peak<'a> {
     pub(crate) entry: &'a Participant,
-    pub(crate) mode: Mode,
+    pub(crate) ask: &'a Ask,
     pub(crate) processes: usize,
     pub(crate) throughput: f64,
     /// The numbers of processes that won a launch, and how many.
@@ -113,9 +114,9 @@ impl<'a> Findings<'a> {
             Some(_) => &[Metric::Cpu, Metric::Median, Metric::Tail],
         };
         let mut findings = Self { record, metrics, cells: Vec::new(), gains: Vec::new(), peaks: Vec::new() };
-        for &mode in &record.plan.modes {
+        for ask in &record.plan.asks {
             for &processes in &record.plan.processes {
-                let cell = findings.cell(mode, processes);
+                let cell = findings.cell(ask, processes);
                 if !cell.rows.is_empty() {
                     findings.cells.push(cell);
                 }
@@ -142,9 +143,9 @@ impl<'a> Findings<'a> {
         cell.rows.iter().filter_map(reach).filter(|(_, reach)| *reach > 1.0 + WITHIN).collect()
     }
 
-    fn cell(&self, mode: Mode, processes: usize) -> Cell<'a> {
+    fn cell(&self, ask: &'a Ask, processes: usize) -> Cell<'a> {
         let twin = twin_of(&self.record.reference);
-        let trials = |name: &str| self.trials(name, mode, processes);
+        let trials = |name: &str| self.trials(name, ask, processes);
         let reference = trials(&self.record.reference);
         let twins = trials(&twin);
         let is_reference = |name: &str| name == self.record.reference;
@@ -168,11 +169,11 @@ impl<'a> Findings<'a> {
                 void: trials.iter().filter_map(|trial| trial.void.as_deref()).collect(),
                 comparisons: METRICS.map(compare),
                 verdict: Verdict::None,
-                why: self.why(&entry.name, mode, processes, &figures),
+                why: self.why(&entry.name, ask, processes, &figures),
             })
         });
         let rows: Vec<Row<'a>> = rows.collect();
-        let checks = self.metrics.len() * self.record.plan.modes.len() * self.record.plan.processes.len();
+        let checks = self.metrics.len() * self.record.plan.asks.len() * self.record.plan.processes.len();
         let twin = METRICS.map(|metric| {
             let sample = Sample::of(log_ratios(metric, &twins, &reference))?;
             Some(sample.ratio(ALPHA / checks as f64))
@@ -184,8 +185,8 @@ impl<'a> Findings<'a> {
                 (!is_reference(&row.entry.name)).then(logs).and_then(Sample::of)
             })
             .collect();
-        let (connections, streams) = self.record.plan.load(mode);
-        let mut cell = Cell { mode, processes, in_flight: connections * streams, twin, rows };
+        let (connections, streams) = self.record.plan.load(ask.mode);
+        let mut cell = Cell { ask, processes, in_flight: connections * streams, twin, rows };
         let is_unfit = cell.is_unfit(Metric::Cpu);
         for (row, verdict) in cell.rows.iter_mut().zip(verdict::of_family(&samples)) {
             let is_judged = !matches!(verdict, Verdict::None | Verdict::TooFewLaunches);
@@ -194,13 +195,13 @@ impl<'a> Findings<'a> {
         cell
     }
 
-    fn trials(&self, name: &str, mode: Mode, processes: usize) -> Vec<&'a Trial> {
+    fn trials(&self, name: &str, ask: &Ask, processes: usize) -> Vec<&'a Trial> {
         let is_meant =
-            |trial: &&Trial| trial.entry == name && trial.mode == mode && trial.processes == processes;
+            |trial: &&Trial| trial.entry == name && trial.ask == *ask && trial.processes == processes;
         self.record.trials.iter().filter(is_meant).collect()
     }
 
-    fn why(&self, name: &str, mode: Mode, processes: usize, figures: &[&Figures]) -> Why {
+    fn why(&self, name: &str, ask: &Ask, processes: usize, figures: &[&Figures]) -> Why {
         let of = |value: &dyn Fn(&Figures) -> Option<f64>| {
             median(figures.iter().filter_map(|figures| value(figures)))
         };
@@ -224,7 +225,7 @@ impl<'a> Findings<'a> {
             .record
             .system_calls
             .iter()
-            .find(|counted| counted.entry == name && counted.mode == mode)
+            .find(|counted| counted.entry == name && *ask == Ask::hello(counted.mode))
             .filter(|counted| counted.requests > 0 && self.record.plan.processes.first() == Some(&processes));
         Why {
             user_share: of(&|figures| figures.user_share),
@@ -251,23 +252,41 @@ impl<'a> Findings<'a> {
         }
     }
 
+    /// What is asked for in all ways of using connections, so that these can be compared: the first workload.
+    pub(crate) fn workload(&self) -> Option<&'a Mix> {
+        self.record.plan.asks.first().map(|ask| &ask.workload)
+    }
+
+    /// The ways of using connections in which it is asked for.
+    pub(crate) fn modes(&self) -> Vec<Mode> {
+        let asks = self.record.plan.asks.iter();
+        asks.filter(|ask| Some(&ask.workload) == self.workload()).map(|ask| ask.mode).collect()
+    }
+
     /// From one way of using connections to the next, where the run has both.
     pub(crate) fn steps(&self) -> Vec<(Mode, Mode)> {
-        let modes = &self.record.plan.modes;
+        let modes = self.modes();
         let mut steps = vec![(Mode::Close, Mode::Keep), (Mode::Keep, Mode::Multiplex)];
         steps.retain(|(from, to)| modes.contains(from) && modes.contains(to));
         steps
     }
 
-    /// What kept connections save over closed ones, and multiplexed ones over kept ones.
+    /// What kept connections save over closed ones, and multiplexed ones over kept ones, with as many requests in flight.
     fn find_gains(&self) -> Vec<Gain<'a>> {
         let mut gains = Vec::new();
+        let Some(workload) = self.workload() else { return gains };
         for &processes in &self.record.plan.processes {
             for entry in &self.record.entries {
                 for (from, to) in self.steps() {
-                    let trials = |mode| self.trials(&entry.name, mode, processes);
-                    let logs = log_ratios(Metric::Cpu, &trials(to), &trials(from));
-                    if let Some(sample) = Sample::of(logs) {
+                    let trials = |mode| {
+                        let ask = Ask { mode, workload: workload.clone() };
+                        self.trials(&entry.name, &ask, processes)
+                    };
+                    let (one, other) = (trials(to), trials(from));
+                    if in_flight(&one) != in_flight(&other) {
+                        continue;
+                    }
+                    if let Some(sample) = Sample::of(log_ratios(Metric::Cpu, &one, &other)) {
                         gains.push(Gain { entry, processes, from, to, ratio: sample.ratio(ALPHA) });
                     }
                 }
@@ -281,20 +300,20 @@ impl<'a> Findings<'a> {
             return Vec::new();
         }
         let mut peaks = Vec::new();
-        for &mode in &self.record.plan.modes {
+        for ask in &self.record.plan.asks {
             for entry in &self.record.entries {
-                peaks.extend(self.peak(entry, mode));
+                peaks.extend(self.peak(entry, ask));
             }
         }
         peaks
     }
 
-    fn peak(&self, entry: &'a Participant, mode: Mode) -> Option<Peak<'a>> {
+    fn peak(&self, entry: &'a Participant, ask: &'a Ask) -> Option<Peak<'a>> {
         let mut by_launch: BTreeMap<usize, Vec<(usize, f64)>> = BTreeMap::new();
         let mut medians = Vec::new();
         for &processes in &self.record.plan.processes {
             let mut all = Vec::new();
-            for trial in self.trials(&entry.name, mode, processes) {
+            for trial in self.trials(&entry.name, ask, processes) {
                 let Some(figures) = &trial.figures else { continue };
                 let throughput = Metric::Throughput.of(figures);
                 by_launch.entry(trial.launch).or_default().push((processes, throughput));
@@ -310,7 +329,7 @@ impl<'a> Findings<'a> {
             *launches_won.entry(processes).or_default() += 1;
         }
         let (processes, throughput) = most(&medians)?;
-        Some(Peak { entry, mode, processes, throughput, launches_won })
+        Some(Peak { entry, ask, processes, throughput, launches_won })
     }
 }
 
@@ -341,13 +360,18 @@ impl Row<'_> {
     }
 }
 
+/// Requests in flight, over all connections.
+fn in_flight(trials: &[&Trial]) -> Option<usize> {
+    trials.first().map(|trial| trial.connections * trial.streams)
+}
+
 /// Of the launches in which both count.
 fn log_ratios(metric: Metric, trials: &[&Trial], others: &[&Trial]) -> Vec<f64> {
     let ratio = |trial: &&Trial| {
         let other = others.iter().find(|other| other.launch == trial.launch)?;
         let (figures, of_other) = (trial.figures.as_ref()?, other.figures.as_ref()?);
         // Two cells lie too far apart for their slices to be pairs.
-        let are_pairs = (trial.mode, trial.processes) == (other.mode, other.processes);
+        let are_pairs = (&trial.ask, trial.processes) == (&other.ask, other.processes);
         let of_slices = are_pairs.then(|| log_ratio_of_slices(metric, figures, of_other)).flatten();
         // What is shorter than the clocks can tell gives none.
         of_slices.or_else(|| logarithm(metric.of(figures) / metric.of(of_other)))

@@ -44,7 +44,7 @@ fn question_of_2007(page: &mut String, findings: &Findings<'_>) {
     *page += &format!("<h2>{title}</h2>\n");
     *page += "<p>Processor time of the workers for one request, in microseconds, on a logarithmic scale: the further \
               left, the cheaper.</p>\n<p class=\"key\">";
-    for &mode in &findings.record.plan.modes {
+    for mode in findings.modes() {
         *page += &format!("<span>{}{mode}</span> ", chart::key(mode));
     }
     *page += "<span class=\"quiet\">hollow: fewer requests in flight, since no more connections are held</span></p>\n";

@@ -8,8 +8,9 @@ use super::statistics::median;
 use super::verdict::LAUNCHES;
 use super::words::{interval, number, or_dash, percent, percent_beyond_one, ratio, twin, verdict, whole};
 use crate::entry::Kind;
-use crate::experiment::BUSY_WHEN_IDLE;
+use crate::experiment::{Ask, BUSY_WHEN_IDLE, Plan, Regime};
 use crate::launch::Family;
+use crate::mix::Mix;
 
 /// A table: the first column names its rows.
 #[derive(Debug)]
@@ -111,7 +112,7 @@ impl Findings<'_> {
         };
         vec![
             ("date", self.record.date.clone()),
-            ("regime", format!("{}: {}", plan.regime, regime_words(plan.regime))),
+            ("regime", format!("{}: {}", plan.regime, regime_words(plan))),
             (
                 "socket",
                 match plan.family {
@@ -121,7 +122,7 @@ impl Findings<'_> {
             ),
             ("worker processes", processes.join(", ")),
             ("load", format!("{load}; multiplexed, {multiplexed}")),
-            ("request", "GET /hello with 20 parameters; 13 bytes back, every reply checked".to_owned()),
+            ("requests", requests(plan)),
             (
                 "launches",
                 format!(
@@ -152,27 +153,32 @@ impl Findings<'_> {
     }
 
     pub(crate) fn cell_name(&self, cell: &Cell<'_>) -> String {
+        let mut name = self.ask_name(cell.ask);
         if self.record.plan.processes.len() > 1 {
             let plural = if cell.processes == 1 { "process" } else { "processes" };
-            format!("{}, {} {plural}", cell.mode, cell.processes)
-        } else {
-            cell.mode.to_string()
+            name += &format!(", {} {plural}", cell.processes);
         }
+        name
+    }
+
+    /// The mode, and what is asked for where the run asks for several things.
+    pub(crate) fn ask_name(&self, ask: &Ask) -> String {
+        let is_one = self.record.plan.asks.iter().all(|other| other.workload == ask.workload);
+        if is_one { ask.mode.to_string() } else { format!("{}, {}", ask.workload.name(), ask.mode) }
     }
 
     /// CPU per request by the way connections are used: the answer to the question of 2007.
     pub(crate) fn gains_table(&self, processes: usize) -> Table {
-        let modes = &self.record.plan.modes;
+        let modes = self.modes();
         let mut head: Vec<String> = vec!["CPU per request, µs".to_owned()];
         head.extend(modes.iter().map(Mode::to_string));
         let steps = self.steps();
         head.extend(steps.iter().map(|(from, to)| format!("{to} : {from}")));
         let mut table = Table { head, rows: Vec::new() };
-        let Some(first) = self.cells.iter().find(|cell| cell.processes == processes) else { return table };
+        let Some(first) = modes.iter().find_map(|mode| self.cell_of(*mode, processes)) else { return table };
         for entry in sorted(first).into_iter().map(|row| row.entry) {
             let of = |mode: &Mode| {
-                let cell =
-                    self.cells.iter().find(|cell| cell.mode == *mode && cell.processes == processes)?;
+                let cell = self.cell_of(*mode, processes)?;
                 cell.rows.iter().find(|row| row.entry.name == entry.name)
             };
             let Some(any) = modes.iter().find_map(of) else { continue };
@@ -190,6 +196,15 @@ impl Findings<'_> {
             table.rows.push(row);
         }
         table
+    }
+
+    /// Of the workload that is asked for in all modes.
+    pub(crate) fn cell_of(&self, mode: Mode, processes: usize) -> Option<&Cell<'_>> {
+        let is_meant = |cell: &&Cell<'_>| {
+            Some(&cell.ask.workload) == self.workload()
+                && (cell.ask.mode, cell.processes) == (mode, processes)
+        };
+        self.cells.iter().find(is_meant)
     }
 
     /// Who differs from the reference.
@@ -326,7 +341,7 @@ impl Findings<'_> {
                 .collect();
             table.rows.push(vec![
                 peak.entry.name.clone(),
-                peak.mode.to_string(),
+                self.ask_name(peak.ask),
                 peak.processes.to_string(),
                 whole(peak.throughput),
                 won.join(", "),
@@ -455,7 +470,8 @@ impl Findings<'_> {
         format!(
             "In each launch all entries of a cell had a fresh pool, and all pools lived at once. Each was asked for {} \
              slices of {} ms, in cycles of one slice of everybody, in an order shuffled anew. The ratio of a launch is \
-             the median over its cycles, of CPU per request and of throughput; of latencies, of what no clock tells slice \
+             the median over its cycles, of CPU per request and of throughput; of latencies (in a mix those of its first \
+             request), of what no clock tells slice \
              by slice (workers that start a process for each connection), and between modes it is that of the whole launch.",
             plan.slices,
             plan.slice.as_millis()
@@ -463,10 +479,25 @@ impl Findings<'_> {
     }
 }
 
-fn regime_words(regime: crate::experiment::Regime) -> &'static str {
-    match regime {
-        crate::experiment::Regime::Isolated => "workers on one core, the generator on another",
-        crate::experiment::Regime::Shared => "everybody on all cores",
+/// What is asked for.
+fn requests(plan: &Plan) -> String {
+    let mut workloads: Vec<&Mix> = plan.asks.iter().map(|ask| &ask.workload).collect();
+    workloads.dedup();
+    let words = |workload: &&Mix| {
+        let (name, text) = (workload.name(), workload.to_string());
+        if text.ends_with(&name) { text } else { format!("{name}: {text}") }
+    };
+    let words: Vec<String> = workloads.iter().map(words).collect();
+    format!("{}; with 20 parameters, and every reply checked", words.join("; "))
+}
+
+fn regime_words(plan: &Plan) -> String {
+    match (plan.regime, plan.worker_cores) {
+        (Regime::Isolated, None) => "workers on one core, the generator on another".to_owned(),
+        (Regime::Isolated, Some(cores)) => {
+            format!("workers on {cores} cores, a generator on each of the others")
+        }
+        (Regime::Shared, _) => "everybody on all cores".to_owned(),
     }
 }
 

@@ -10,7 +10,7 @@ use super::verdict::Verdict;
 use super::{markdown, page};
 use crate::entry::Kind;
 use crate::experiment::{
-    FORMAT, Figures, Machine, Participant, Plan, Record, Regime, Skipped, Slices, Switches, SystemCalls,
+    Ask, FORMAT, Figures, Machine, Participant, Plan, Record, Regime, Skipped, Slices, Switches, SystemCalls,
     Trial, Verified, Versions, Worker, twin_of,
 };
 use crate::launch::Family;
@@ -60,12 +60,13 @@ fn record(launches: usize) -> Record {
             lead_in: Duration::ZERO,
             warm_up: Duration::from_millis(300),
             regime: Regime::Isolated,
+            worker_cores: None,
             family: Family::Unix,
             processes: vec![1],
             clients: 16,
             streams: 8,
             multiplexed: None,
-            modes: vec![Mode::Close, Mode::Keep, Mode::Multiplex],
+            asks: [Mode::Close, Mode::Keep, Mode::Multiplex].map(Ask::hello).to_vec(),
             rate: None,
         },
         reference: "base".to_owned(),
@@ -120,7 +121,7 @@ fn trial(launch: usize, name: &str, mode: Mode, requests: f64, cpu_us: f64) -> T
     Trial {
         launch,
         entry: name.to_owned(),
-        mode,
+        ask: Ask::hello(mode),
         processes: 1,
         connections,
         streams,
@@ -131,7 +132,7 @@ fn trial(launch: usize, name: &str, mode: Mode, requests: f64, cpu_us: f64) -> T
 
 /// The verdict in keep mode.
 fn verdict(findings: &Findings<'_>, name: &str) -> Verdict {
-    let cell = findings.cells.iter().find(|cell| cell.mode == Mode::Keep).unwrap();
+    let cell = findings.cells.iter().find(|cell| cell.ask.mode == Mode::Keep).unwrap();
     let row = cell.rows.iter().find(|row| row.entry.name == name).unwrap();
     row.verdict
 }
@@ -171,7 +172,7 @@ fn what_a_mode_saves_is_a_ratio_within_the_entry() {
 #[test]
 fn a_run_of_one_mode_says_nothing_of_what_others_save() {
     let mut record = record(11);
-    record.plan.modes = vec![Mode::Keep];
+    record.plan.asks = vec![Ask::hello(Mode::Keep)];
     let text = markdown(&record);
     assert!(text.contains("## CPU per request") && !text.contains("keep : close"), "{text}");
 }
@@ -190,8 +191,10 @@ fn nine_launches_have_intervals_and_no_verdict_however_clear_they_look() {
 #[test]
 fn a_twin_that_differs_from_itself_makes_the_run_unfit() {
     let mut record = record(11);
-    for trial in
-        record.trials.iter_mut().filter(|trial| trial.entry == twin_of("base") && trial.mode == Mode::Keep)
+    for trial in record
+        .trials
+        .iter_mut()
+        .filter(|trial| trial.entry == twin_of("base") && trial.ask.mode == Mode::Keep)
     {
         trial.figures.as_mut().unwrap().requests *= 2;
     }
@@ -241,8 +244,11 @@ fn both_forms_say_the_same_verdicts() {
 #[test]
 fn a_void_launch_takes_no_part_and_is_told() {
     let mut record = record(11);
-    let voided =
-        record.trials.iter_mut().find(|trial| trial.entry == "twice" && trial.mode == Mode::Keep).unwrap();
+    let voided = record
+        .trials
+        .iter_mut()
+        .find(|trial| trial.entry == "twice" && trial.ask.mode == Mode::Keep)
+        .unwrap();
     (voided.void, voided.figures) = (Some("1 of 9 requests failed: | a wrong body".to_owned()), None);
     let findings = Findings::of(&record);
     let row = findings.cells[1].rows.iter().find(|row| row.entry.name == "twice").unwrap();
@@ -307,7 +313,7 @@ fn percentiles_of_known_times_stand_in_their_columns() {
     let times = (1..=1000_u64).map(|number| Duration::from_micros(number * 3 % 1001));
     let (p50, p99) = crate::experiment::quantiles(&times.collect());
     let mut record = record(11);
-    record.trials.retain(|trial| trial.mode == Mode::Keep);
+    record.trials.retain(|trial| trial.ask.mode == Mode::Keep);
     for figures in record.trials.iter_mut().filter_map(|trial| trial.figures.as_mut()) {
         (figures.latency_p50_ns, figures.latency_p99_ns) = (p50, p99);
     }

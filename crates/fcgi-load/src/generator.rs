@@ -37,8 +37,15 @@ pub struct Generator {
     available: VecDeque<usize>,
     /// Open loop: connections given requests that are not yet written.
     touched: Vec<usize>,
-    events: Vec<Event>,
+    events: Events,
 }
+
+/// What epoll_wait(2) has told.
+struct Events(Vec<Event>);
+
+// SAFETY: an event is plain data. It is not `Send` by itself only since its data may be a pointer; here they are always the
+// number of a connection.
+unsafe impl Send for Events {}
 
 impl Generator {
     /// Encodes the requests and, in the modes that keep connections, opens all of them.
@@ -64,7 +71,7 @@ impl Generator {
             progress: Arc::default(),
             available: VecDeque::with_capacity(options.connections),
             touched: Vec::with_capacity(options.connections),
-            events: Vec::with_capacity(EVENTS),
+            events: Events(Vec::with_capacity(EVENTS)),
         };
         generator.core.retry_closed = options.retry_closed;
         if options.mode != Mode::Close {
@@ -89,7 +96,7 @@ impl Generator {
         let _slack = self.rate.map(|_| TimerSlack::least());
         // What happened to kept connections since the last run is no part of this one's time.
         self.wait(0)?;
-        while !self.events.is_empty() {
+        while !self.events.0.is_empty() {
             self.attend(None);
             self.wait(0)?;
         }
@@ -132,8 +139,11 @@ impl Generator {
             let wake = self.next_wake(run, now);
             self.wait(wake.saturating_sub(now))?;
             self.attend(Some(run));
-            now =
-                if self.events.is_empty() || run.period.is_some() { self.core.now() } else { self.core.time };
+            now = if self.events.0.is_empty() || run.period.is_some() {
+                self.core.now()
+            } else {
+                self.core.time
+            };
             self.reopen(Some(run), now)?;
             if now >= run.next_tick {
                 self.sweep(run, now);
@@ -176,9 +186,12 @@ impl Generator {
             tv_sec: (nanoseconds / 1_000_000_000) as i64,
             tv_nsec: (nanoseconds % 1_000_000_000) as i64,
         };
-        self.events.clear();
-        match epoll::wait(&self.core.epoll, rustix::buffer::spare_capacity(&mut self.events), Some(&timeout))
-        {
+        self.events.0.clear();
+        match epoll::wait(
+            &self.core.epoll,
+            rustix::buffer::spare_capacity(&mut self.events.0),
+            Some(&timeout),
+        ) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
@@ -187,8 +200,8 @@ impl Generator {
     /// Attends to every connection with an event.
     #[inline]
     fn attend(&mut self, mut run: Option<&mut Run>) {
-        for at in 0..self.events.len() {
-            let event = self.events[at];
+        for at in 0..self.events.0.len() {
+            let event = self.events.0[at];
             let (flags, index) = (event.flags, event.data.u64() as usize);
             self.connections[index].ready(&mut self.core, flags);
             if let Some(run) = run.as_deref_mut() {

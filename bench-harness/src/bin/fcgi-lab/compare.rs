@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::bail;
-use bench_harness::experiment::{self, Plan, Record, Regime, Seen, Skipped};
+use bench_harness::experiment::{self, Ask, Plan, Record, Regime, Seen, Skipped};
+use bench_harness::mix::Mix;
 use bench_harness::{discover, launch};
 use clap::ValueEnum;
 use fcgi_load::Mode;
@@ -57,6 +58,10 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "isolated")]
     regime: Cores,
 
+    /// Cores for the workers, where they are isolated; a generator runs on each of the others [default: one and one]
+    #[arg(long, value_name = "K", value_parser = positive)]
+    worker_cores: Option<usize>,
+
     /// The kind of socket
     #[arg(long, value_enum, default_value = "unix")]
     family: Socket,
@@ -77,9 +82,18 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = positive)]
     multiplexed: Option<usize>,
 
-    /// How connections are used
-    #[arg(long, value_name = "MODE", value_delimiter = ',', default_values_t = MODES)]
+    /// How connections are used [default: /hello in all modes; the others kept, and waits multiplexed, too]
+    #[arg(long, value_name = "MODE", value_delimiter = ',')]
     modes: Vec<Mode>,
+
+    /// What is asked for: hello, cpu, wait, upload, mixed, or paths such as '/wait?ms=50', '/echo+1000' (a body of so many
+    /// bytes), '9x/hello,1x/cpu?us=500' (a mix); repeat it for several
+    #[arg(long, value_name = "WORKLOAD")]
+    workload: Vec<Mix>,
+
+    /// All five workloads in all modes
+    #[arg(long, conflicts_with_all = ["modes", "workload"])]
+    full: bool,
 
     /// Requests per second that all are offered, an open loop, instead of one as fast as each can
     #[arg(long, value_name = "N", value_parser = rate)]
@@ -220,14 +234,36 @@ fn plan(args: &Args) -> Plan {
             Cores::Isolated => Regime::Isolated,
             Cores::Shared => Regime::Shared,
         },
+        worker_cores: args.worker_cores,
         family: args.family.into(),
         processes: args.processes.clone(),
         clients: args.clients,
         streams: args.streams,
         multiplexed: args.multiplexed,
-        modes: args.modes.clone(),
+        asks: asks(args),
         rate: args.rate,
     }
+}
+
+/// What is compared. Where nothing else is said: `/hello` in all modes; what handlers do otherwise with kept connections, which
+/// front ends prefer; and waits multiplexed, which is what multiplexing is for.
+fn asks(args: &Args) -> Vec<Ask> {
+    let hello = MODES.map(Ask::hello).to_vec();
+    let ask = |name: &str, mode| Mix::named(name).map(|workload| Ask { mode, workload });
+    if args.modes.is_empty() && args.workload.is_empty() && !args.full {
+        let kept = Mix::NAMED.into_iter().skip(1).filter_map(|(name, _)| ask(name, Mode::Keep));
+        return hello.into_iter().chain(kept).chain(ask("wait", Mode::Multiplex)).collect();
+    }
+    let workloads = match &args.workload[..] {
+        [] if args.full => Mix::NAMED.into_iter().filter_map(|(name, _)| Mix::named(name)).collect(),
+        [] => vec![Mix::default()],
+        asked => asked.to_vec(),
+    };
+    let modes = if args.modes.is_empty() { &MODES[..] } else { &args.modes };
+    let product = workloads
+        .iter()
+        .flat_map(|workload| modes.iter().map(|&mode| Ask { mode, workload: workload.clone() }));
+    product.collect()
 }
 
 fn default_output(plan: &Plan) -> PathBuf {
@@ -255,10 +291,15 @@ mod tests {
     }
 
     #[test]
-    fn twelve_launches_of_all_modes_in_isolation_are_the_default() {
+    fn twelve_launches_of_eight_cells_in_isolation_are_the_default() {
         let plan = plan(&parse(&[]).unwrap());
         assert_eq!((plan.launches, plan.regime, plan.processes), (12, Regime::Isolated, vec![1]));
-        assert_eq!(plan.modes, MODES);
+        let names: Vec<String> =
+            plan.asks.iter().map(|ask| format!("{} {}", ask.workload.name(), ask.mode)).collect();
+        let expected = "hello close, hello keep, hello multiplex, cpu keep, wait keep, upload keep, mixed keep, wait multiplex";
+        assert_eq!(names.join(", "), expected);
+        assert_eq!(self::plan(&parse(&["--full"]).unwrap()).asks.len(), 5 * 3);
+        assert_eq!(self::plan(&parse(&["--workload", "wait", "--modes", "keep"]).unwrap()).asks.len(), 1);
     }
 
     #[test]

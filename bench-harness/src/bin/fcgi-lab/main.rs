@@ -26,7 +26,7 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Compare(compare::Args),
+    Compare(Box<compare::Args>),
     Report(report::Args),
     Soak(soak::Args),
     SocketRace(socket_race::Args),

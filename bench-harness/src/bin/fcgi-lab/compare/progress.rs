@@ -21,15 +21,19 @@ impl Line {
                 let minutes = time.as_secs().div_ceil(60);
                 self.0.println(format!("about {minutes} minutes for the launches that are planned"));
             }
-            Seen::Cycle { done, of, launch, mode, processes } => {
+            Seen::Cycle { done, of, launch, ask, processes } => {
                 self.0.set_length(*of as u64);
                 self.0.set_position(*done as u64);
                 let plural = if *processes == 1 { "process" } else { "processes" };
-                self.0.set_message(format!("launch {launch}: {mode}, {processes} {plural}"));
+                self.0.set_message(format!(
+                    "launch {launch}: {}, {}, {processes} {plural}",
+                    ask.workload.name(),
+                    ask.mode
+                ));
             }
             Seen::Void(trial) => {
                 let why = trial.void.as_deref().unwrap_or_default();
-                self.0.println(format!("{}, {}, void: {why}", trial.entry, trial.mode));
+                self.0.println(format!("{}, {}, void: {why}", trial.entry, trial.ask.mode));
             }
             Seen::Launch(_) => {}
             Seen::SystemCalls(entry, mode) => {
