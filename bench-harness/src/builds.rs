@@ -121,6 +121,17 @@ pub fn build(source: &Source) -> Result<Strategy, BuildError> {
     Ok(Strategy { name: source.name().to_owned(), is_floor, wakes_all, binary })
 }
 
+/// A program that is a worker like a strategy's, an older build for example; named by its file.
+pub fn program(binary: &Path) -> Result<Strategy, BuildError> {
+    let name = binary.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let binary = binary.to_owned();
+    match unsupported(&binary, CHECK_LIMIT) {
+        Ok(None) => Ok(Strategy { name, is_floor: false, wakes_all: false, binary }),
+        Ok(Some(reason)) => Err(BuildError::Unsupported { package: name, reason }),
+        Err(error) => Err(BuildError::Check { package: name, error }),
+    }
+}
+
 /// What a worker says that this machine lacks. Where it fails otherwise, tests will show how.
 fn unsupported(binary: &Path, limit: Duration) -> io::Result<Option<String>> {
     const UNSUPPORTED: i32 = 3;

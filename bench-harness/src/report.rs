@@ -8,6 +8,7 @@
 
 mod chart;
 mod findings;
+mod json;
 mod markdown;
 mod metric;
 mod page;
@@ -34,6 +35,11 @@ pub fn is_known(record: &Record) -> bool {
 /// The report as a page that needs no other file.
 pub fn page(record: &Record) -> String {
     page::of(&Findings::of(record))
+}
+
+/// The report's figures as JSON.
+pub fn json(record: &Record) -> String {
+    json::of(&Findings::of(record))
 }
 
 /// The report as Markdown.

@@ -147,6 +147,29 @@ fn a_run_that_was_interrupted_goes_on_as_it_was_planned_where_it_was_made() {
 }
 
 #[test]
+fn programs_of_a_folder_take_part_under_their_files_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let programs = folder.path().join("programs");
+    fs::create_dir(&programs).unwrap();
+    let source = &discover::sources().unwrap()[1];
+    let name = source.name().to_owned();
+    let binary = bench_harness::builds::build(source).unwrap().binary().to_owned();
+    fs::copy(&binary, programs.join("before")).unwrap();
+    fs::write(programs.join("notes"), "no program").unwrap();
+    let file = folder.path().join("run.json");
+    let words = ["--launches", "1", "--modes", "close", "--entries", &name, "--programs"];
+    let output = compare(&file, &words).arg(&programs).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let entries: Vec<String> = read(&file).entries.into_iter().map(|entry| entry.name).collect();
+    assert_eq!(entries, [name.as_str(), "before"]);
+
+    fs::rename(programs.join("before"), programs.join(&name)).unwrap();
+    let output = compare(&folder.path().join("other.json"), &words).arg(&programs).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("has the name of another entry"), "{}", said(&output));
+}
+
+#[test]
 fn an_entry_that_does_not_exist_is_refused_with_those_that_do() {
     let folder = tempfile::tempdir().unwrap();
     let output = compare(&folder.path().join("run.json"), &["--entries", "nobody"]).output().unwrap();

@@ -6,6 +6,8 @@
 //! distribution is, as long as it is symmetric. `coverage` simulates what it does for distributions that are not, and for
 //! runs that stop once they know enough.
 
+use serde::Serialize;
+
 #[cfg(test)]
 mod coverage;
 
@@ -46,7 +48,7 @@ pub(crate) struct Sample {
 }
 
 /// An estimate, and where the truth lies with some confidence.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Estimate {
     pub(crate) center: f64,
     pub(crate) low: f64,

@@ -385,7 +385,7 @@ impl Findings<'_> {
                 ));
             }
             let vague = self.vague(cell);
-            if !vague.is_empty() {
+            if !vague.is_empty() && self.launches() >= LAUNCHES {
                 let each = vague
                     .iter()
                     .map(|(row, reach)| format!("{} ({})", row.entry.name, percent_beyond_one(*reach)));
@@ -428,6 +428,8 @@ impl Findings<'_> {
                 .record
                 .entries
                 .iter()
+                // What cannot be asked for this has no part in it; who could be, and does not multiplex, is named.
+                .filter(|entry| entry.kind == Kind::Strategy)
                 .filter(|entry| cell.rows.iter().all(|row| row.entry.name != entry.name))
                 .map(|entry| entry.name.as_str())
                 .collect();
@@ -481,8 +483,12 @@ impl Findings<'_> {
 
 /// What is asked for.
 fn requests(plan: &Plan) -> String {
-    let mut workloads: Vec<&Mix> = plan.asks.iter().map(|ask| &ask.workload).collect();
-    workloads.dedup();
+    let mut workloads: Vec<&Mix> = Vec::new();
+    for workload in plan.asks.iter().map(|ask| &ask.workload) {
+        if !workloads.contains(&workload) {
+            workloads.push(workload);
+        }
+    }
     let words = |workload: &&Mix| {
         let (name, text) = (workload.name(), workload.to_string());
         if text.ends_with(&name) { text } else { format!("{name}: {text}") }

@@ -232,6 +232,22 @@ fn an_open_loop_tells_of_latencies_and_not_of_the_rate_that_it_asked_for() {
 }
 
 #[test]
+fn json_has_the_figures_in_full() {
+    let record = record(11);
+    let json: serde_json::Value = serde_json::from_str(&super::json(&record)).unwrap();
+    let keep = &json["cells"][1];
+    assert_eq!(
+        (&keep["mode"], &keep["workload"], &keep["in_flight"]),
+        (&"keep".into(), &"/hello".into(), &16.into())
+    );
+    let twice = keep["entries"].as_array().unwrap().iter().find(|entry| entry["name"] == "twice").unwrap();
+    let ratio = Findings::of(&record).cells[1].rows[2].by(Metric::Cpu).ratio.unwrap();
+    assert_eq!(twice["ratio"]["cpu"]["low"].as_f64(), Some(ratio.low));
+    assert_eq!(twice["verdict"], "less");
+    assert!(keep["twin"]["cpu"]["confidence"].as_f64() > Some(0.95));
+}
+
+#[test]
 fn both_forms_say_the_same_verdicts() {
     let record = record(11);
     for text in [markdown(&record), page(&record)] {

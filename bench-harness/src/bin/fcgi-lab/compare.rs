@@ -30,6 +30,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     entries: Vec<String>,
 
+    /// A folder of programs that are started as a strategy is, older builds for example: all of them take part, each by its
+    /// file's name. Such a run cannot be resumed
+    #[arg(long, value_name = "FOLDER")]
+    programs: Option<PathBuf>,
+
     /// The entry that the others are compared to, and that runs twice [default: the first that multiplexes]
     #[arg(long, value_name = "NAME")]
     reference: Option<String>,
@@ -145,7 +150,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Some(record) => record.entries.iter().map(|entry| entry.name.clone()).collect(),
         None => args.entries.clone(),
     };
-    let (entries, skipped) = entries::build(&names)?;
+    let (entries, skipped) = entries::build(&names, args.programs.as_deref())?;
     for skipped in &skipped {
         print(absent(skipped))?;
     }

@@ -1,6 +1,10 @@
 //! What is asked for on the command line, found and built.
 
-use anyhow::bail;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
 use bench_harness::experiment::Skipped;
 use bench_harness::{BuildError, Entry, Family, builds, discover, peers};
 use clap::ValueEnum;
@@ -20,8 +24,9 @@ impl From<Socket> for Family {
     }
 }
 
-/// Strategies and peers of these names, or all there are; and which of them cannot take part, and why.
-pub(crate) fn build(names: &[String]) -> anyhow::Result<(Vec<Entry>, Vec<Skipped>)> {
+/// Strategies and peers of these names, or all there are, and all programs of a folder; and which of them cannot take part,
+/// and why.
+pub(crate) fn build(names: &[String], programs: Option<&Path>) -> anyhow::Result<(Vec<Entry>, Vec<Skipped>)> {
     let (strategies, peers) = (discover::sources()?, peers::sources()?);
     let known: Vec<&str> = strategies
         .iter()
@@ -50,5 +55,31 @@ pub(crate) fn build(names: &[String]) -> anyhow::Result<(Vec<Entry>, Vec<Skipped
             Err(why) => skipped.push(Skipped { name: source.name().to_owned(), reason: why.to_string() }),
         }
     }
+    for program in programs.map(programs_of).transpose()?.unwrap_or_default() {
+        match builds::program(&program) {
+            Ok(strategy) if known.contains(&strategy.name()) => {
+                bail!("{} has the name of another entry: rename it", program.display());
+            }
+            Ok(strategy) => entries.push(Entry::Strategy(strategy)),
+            Err(BuildError::Unsupported { package: name, reason }) => skipped.push(Skipped { name, reason }),
+            Err(error) => return Err(error.into()),
+        }
+    }
     Ok((entries, skipped))
+}
+
+/// The files of a folder that can be run, by name.
+fn programs_of(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let name = || format!("the programs in {}", folder.display());
+    let files = fs::read_dir(folder).with_context(name)?.collect::<Result<Vec<_>, _>>().with_context(name)?;
+    let can_be_run = |path: &PathBuf| {
+        let is_executable = |file: fs::Metadata| file.is_file() && file.permissions().mode() & 0o111 != 0;
+        fs::metadata(path).is_ok_and(is_executable)
+    };
+    let mut programs: Vec<PathBuf> = files.iter().map(fs::DirEntry::path).filter(can_be_run).collect();
+    programs.sort();
+    if programs.is_empty() {
+        bail!("there is no program in {}", folder.display());
+    }
+    Ok(programs)
 }

@@ -20,6 +20,10 @@ pub(crate) struct Args {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
+    /// Write the figures to standard output as JSON, and no file
+    #[arg(long)]
+    json: bool,
+
     /// Replace files that say something else
     #[arg(long)]
     overwrite: bool,
@@ -28,6 +32,10 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let name = || args.file.display().to_string();
     let record = read(&args.file)?;
+    if args.json {
+        output::print(report::json(&record))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let [markdown, page] = paths(&args.file).with_context(|| format!("rename {}", name()))?;
     let [text, html] = texts(&record);
     let claim = |path: &Path, text: &str| {
