@@ -75,21 +75,18 @@ pub enum MixError {
         most: u32,
     },
     /// A weight that is none, or is out of its range.
-    #[error("{0:?}: a weight must be a whole number from 1 to 1000, as in 9x/hello")]
+    #[error("{0:?}: a weight must be a whole number from 1 to {max}, as in 9x/hello", max = Share::MAX_WEIGHTS)]
     Weight(String),
     /// Weights that add up to more than a load takes.
-    #[error("the weights of a mix must add up to at most 1000, not {0}")]
+    #[error("the weights of a mix must add up to at most {max}, not {0}", max = Share::MAX_WEIGHTS)]
     Weights(u64),
     /// More requests than a load takes.
-    #[error("a mix has at most 64 requests, not {0}")]
+    #[error("a mix has at most {max} requests, not {0}", max = Share::MAX_REQUESTS)]
     Requests(usize),
 }
 
 /// Those that a text can name.
 const KNOWN: &str = "/hello, /cpu?us=N, /wait?ms=N, /echo+N, /bytes?n=N or /params";
-/// What a load takes (`fcgi_load::Options::requests`).
-const MAX_WEIGHT: u32 = 1000;
-const MAX_REQUESTS: usize = 64;
 
 impl Mix {
     /// The mixes that have a name, and their texts.
@@ -159,11 +156,11 @@ impl FromStr for Mix {
         if let [only] = &mut parts[..] {
             only.weight = 1;
         }
-        if parts.len() > MAX_REQUESTS {
+        if parts.len() > Share::MAX_REQUESTS {
             return Err(MixError::Requests(parts.len()));
         }
         let weights = parts.iter().map(|part| u64::from(part.weight)).sum();
-        if weights > MAX_WEIGHT.into() {
+        if weights > Share::MAX_WEIGHTS.into() {
             return Err(MixError::Weights(weights));
         }
         Ok(Self(parts))
@@ -194,7 +191,7 @@ impl FromStr for Part {
             "" => 1,
             weight => weight
                 .strip_suffix('x')
-                .and_then(|digits| number(digits, 1, MAX_WEIGHT))
+                .and_then(|digits| number(digits, 1, Share::MAX_WEIGHTS))
                 .ok_or_else(|| MixError::Weight(text.to_owned()))?,
         };
         Ok(Self { weight, request: text[slash..].parse()? })

@@ -198,6 +198,8 @@ fn declaration(file: &'static str, line: &str) -> PeerError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Entry, Mix};
+    use fcgi_load::RequestSpec;
     use std::os::unix::fs::PermissionsExt;
     use std::thread;
 
@@ -252,21 +254,28 @@ mod tests {
         let source = PeerSource { name: "any".into(), built: path.join("built"), folder: path.clone() };
         fs::write(path.join("build"), "#!/bin/sh\necho 1.0\n").unwrap();
         fs::set_permissions(path.join("build"), fs::Permissions::from_mode(0o755)).unwrap();
-        let hello = || crate::Entry::Peer(source.build().unwrap()).hello();
-        let plain = hello();
-        assert!(plain.expect.stdout_end);
+        let mix: Mix = "/hello,/cpu?us=1,/wait?ms=1,/echo+1,/bytes?n=1,/params".parse().unwrap();
+        let requests = || -> Vec<RequestSpec> {
+            let entry = Entry::Peer(source.build().unwrap());
+            mix.shares(&entry).into_iter().map(|share| share.request).chain([entry.hello()]).collect()
+        };
+        let plain = requests();
+        assert!(plain.iter().all(|request| request.expect.stdout_end));
 
         fs::write(path.join("params"), "NAME=./file\nOTHER=a=b\n").unwrap();
         fs::write(path.join("faults"), "no end of STDOUT\n").unwrap();
-        let particular = hello();
-        assert!(!particular.expect.stdout_end);
+        let particular = requests();
+        assert!(particular.iter().all(|request| !request.expect.stdout_end));
         let file = path.join("file").display().to_string();
         for (name, value) in [("NAME", &*file), ("OTHER", "a=b")] {
-            let has = |params: &[(Vec<u8>, Vec<u8>)]| {
-                params.contains(&(name.as_bytes().to_vec(), value.as_bytes().to_vec()))
-            };
-            assert!(has(&particular.params) && !has(&plain.params), "{name}");
+            let has = |request: &RequestSpec| request.value(name.as_bytes()) == Some(value.as_bytes());
+            assert!(particular.iter().all(has) && !plain.iter().any(has), "{name}");
         }
+        // The answer to /params lists them, too.
+        let lists = |request: &RequestSpec| {
+            String::from_utf8_lossy(request.expect.body.as_deref().unwrap()).contains("\nOTHER=a=b\n")
+        };
+        assert!(lists(&particular[5]) && !lists(&plain[5]));
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! The workload's paths.
 
 use bench_harness::client::{Client, Request};
-use bench_harness::{Family, Pool, Strategy, check};
+use bench_harness::{Entry, Family, Mix, Pool, Strategy, check};
+use fcgi_load::{Generator, Options, Until};
 
 use crate::support::Outcome;
 use crate::trial::Test;
 
 pub(crate) const TESTS: &[Test] = &[
     Test::new("every_path_of_the_workload_is_answered", every_path),
+    Test::new("every_request_of_a_comparison_has_the_answer_that_is_expected", every_mix),
     Test::new("the_path_may_come_in_three_ways", three_ways),
     Test::new("binary_parameters_of_all_lengths_come_through", binary_parameters),
 ];
@@ -15,6 +17,31 @@ pub(crate) const TESTS: &[Test] = &[
 fn every_path(strategy: &Strategy, family: Family) -> Outcome {
     let pool = Pool::launch(strategy, family, &["--processes", "2"])?;
     check(pool.address())?;
+    Ok(())
+}
+
+/// Those with a name, and one of all that there are.
+fn every_mix(strategy: &Strategy, family: Family) -> Outcome {
+    let entry = Entry::Strategy(strategy.clone());
+    let all = "3x/hello,1x/cpu?us=20,1x/wait?ms=1,2x/echo+200000,2x/bytes?n=200000,1x/params";
+    let pool = entry.launch(family, 2)?;
+    for mix in Mix::NAMED.into_iter().map(|(name, _)| name).chain([all]) {
+        let requests = mix.parse::<Mix>()?.shares(&entry);
+        let weights: Vec<u64> = requests.iter().map(|share| share.weight.into()).collect();
+        let hello = Options::new(pool.address().clone(), entry.hello());
+        let mut generator = Generator::new(Options { requests, ..hello })?;
+        // Twice through the cycle.
+        let count = 2 * weights.iter().sum::<u64>();
+        let report = generator.run(Until::Requests(count))?;
+        ensure!(report.is_clean() && report.completed == count, "{mix}: {:?}", report.errors);
+        let completed = report.by_request.iter().map(|request| request.completed);
+        ensure!(
+            weights.len() == 1 || completed.eq(weights.iter().map(|weight| 2 * weight)),
+            "{mix}: {:?}",
+            report.by_request
+        );
+    }
+    entry.end(pool)?;
     Ok(())
 }
 

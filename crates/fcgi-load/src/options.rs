@@ -16,7 +16,7 @@ pub struct Options {
     pub connections: usize,
     /// How many requests are in flight on each connection, in [`Mode::Multiplex`]. Without meaning in the others.
     pub streams: usize,
-    /// What is sent, and what must come back: at most 64 requests, dealt in turn, each as often as its weight says and
+    /// What is sent, and what must come back: 1 to 64 requests, dealt in turn, each as often as its weight says and
     /// spread evenly. The order is always the same, and each run begins it anew.
     pub requests: Vec<Share>,
     /// Requests per second over all connections (open loop); `None`: each reply is followed by the next request
@@ -33,10 +33,17 @@ pub struct Options {
 /// One request of a mix, and its share in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Share {
-    /// So many of as many requests as the weights add up to. At least 1; those of a mix add up to at most 1000.
+    /// So many of as many requests as the weights of the mix add up to. At least 1, and at most 1000 together.
     pub weight: u32,
     /// What is sent, and what must come back.
     pub request: RequestSpec,
+}
+
+impl Share {
+    /// A mix has at most so many requests: each has a histogram of its own, of a quarter of a megabyte.
+    pub const MAX_REQUESTS: usize = 64;
+    /// The weights of a mix add up to so much at most, which is its longest cycle.
+    pub const MAX_WEIGHTS: u32 = 1000;
 }
 
 /// With weight 1.
@@ -45,11 +52,6 @@ impl From<RequestSpec> for Share {
         Self { weight: 1, request }
     }
 }
-
-/// Each has a histogram of its own, of a quarter of a megabyte.
-const MAX_REQUESTS: usize = 64;
-/// The longest cycle of requests.
-const MAX_WEIGHTS: u64 = 1000;
 
 /// One request for each nanosecond of the clock.
 const MAX_RATE: f64 = 1e9;
@@ -61,13 +63,13 @@ pub enum OptionsError {
     #[error("the number of connections must be at least 1")]
     NoConnection,
     /// Nothing to send, or more than there are places in a report.
-    #[error("the number of different requests must be from 1 to 64, not {0}")]
+    #[error("the number of different requests must be from 1 to {max}, not {0}", max = Share::MAX_REQUESTS)]
     Requests(usize),
     /// A request that is never sent.
     #[error("the weight of each request must be at least 1")]
     NoWeight,
     /// A cycle that is too long to be sent often.
-    #[error("the weights of the requests must add up to at most 1000, not {0}")]
+    #[error("the weights of the requests must add up to at most {max}, not {0}", max = Share::MAX_WEIGHTS)]
     Weights(u64),
     /// Request ids have 16 bits, and 0 is taken (section 3.3).
     #[error("the number of streams must be from 1 to 65535, not {0}")]
@@ -113,15 +115,15 @@ impl Options {
         if self.mode == Mode::Multiplex && !(1..=65_535).contains(&self.streams) {
             return Err(OptionsError::Streams(self.streams));
         }
-        if !(1..=MAX_REQUESTS).contains(&self.requests.len()) {
+        if !(1..=Share::MAX_REQUESTS).contains(&self.requests.len()) {
             return Err(OptionsError::Requests(self.requests.len()));
         }
         if self.requests.iter().any(|share| share.weight == 0) {
             return Err(OptionsError::NoWeight);
         }
-        match self.requests.iter().map(|share| u64::from(share.weight)).sum() {
-            ..=MAX_WEIGHTS => {}
-            sum => return Err(OptionsError::Weights(sum)),
+        let weights = self.requests.iter().map(|share| u64::from(share.weight)).sum();
+        if weights > Share::MAX_WEIGHTS.into() {
+            return Err(OptionsError::Weights(weights));
         }
         match self.rate {
             Some(rate) if !(rate > 0.0 && rate <= MAX_RATE) => return Err(OptionsError::Rate(rate)),
