@@ -25,6 +25,7 @@ use progress::Line;
 /// In each launch all of them have a fresh pool, and each pool its turns, in an order shuffled anew. Every reply is
 /// checked. The raw data are written after each launch; the report is made of them (see `fcgi-lab report`).
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Entries to compare [default: all strategies, and the other implementations that are installed]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
@@ -125,6 +126,17 @@ pub(crate) struct Args {
     resume: Option<PathBuf>,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  Everything, in eight cells:
+      fcgi-lab compare
+  Two strategies whose requests wait, until the ratios are known within 2 %, for ten minutes at most:
+      fcgi-lab compare --entries mio,tokio --workload '/wait?ms=50' --modes keep,multiplex --minutes 10
+  A build against an older one, kept in the folder before:
+      fcgi-lab compare --entries mio --programs before
+  The question of 2007, over the number of processes:
+      fcgi-lab compare --regime shared --modes close --processes 1,2,3,4,8,13 --clients 32";
+
 /// A connection that has rested has its first request in a turn, which is none of its usual ones.
 const LEAD_IN: Duration = Duration::from_millis(2);
 
@@ -169,6 +181,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         &stop,
         &mut |seen| {
             line.show(&seen);
+            if let Seen::Begun(time) = seen {
+                line.aside(|| drop(print(format_args!("{}\n", estimate(time)))));
+            }
             // A run that is killed has kept its whole launches. What cannot be kept now is tried again at the end.
             if let Seen::Launch(record) = seen
                 && let Err(error) = json(record).and_then(|json| data.write(&json))
@@ -216,6 +231,16 @@ fn interrupted(file: &Path) -> anyhow::Result<Record> {
         bail!("{name}: it was measured of {commit}, and by {}: go there to go on", then.versions.rustc);
     }
     Ok(record)
+}
+
+/// How long it takes, before it does.
+fn estimate(time: Duration) -> String {
+    let plural = |count: u64, unit: &str| format!("{count} {unit}{}", if count == 1 { "" } else { "s" });
+    let words = match time.as_secs() {
+        seconds @ ..120 => plural(seconds, "second"),
+        seconds => plural(seconds.div_ceil(60), "minute"),
+    };
+    format!("about {words} for the launches that are planned; Ctrl-C keeps those that are complete")
 }
 
 fn absent(skipped: &Skipped) -> String {

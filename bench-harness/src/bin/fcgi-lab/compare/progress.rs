@@ -17,10 +17,7 @@ impl Line {
     pub(crate) fn show(&self, seen: &Seen<'_>) {
         match seen {
             Seen::Admission(entry) => self.0.set_message(format!("{entry}: being verified")),
-            Seen::Begun(time) => {
-                let minutes = time.as_secs().div_ceil(60);
-                self.0.println(format!("about {minutes} minutes for the launches that are planned"));
-            }
+            Seen::Begun(_) => {}
             Seen::Cycle { done, of, launch, ask, processes } => {
                 self.0.set_length(*of as u64);
                 self.0.set_position(*done as u64);
