@@ -6,6 +6,7 @@
 //!   (cargo metadata)      (cargo build)     (N processes)    (every path)
 //!
 //!   experiment::run ──► Record ──► report::page, report::markdown
+//!   series::measure ──► Measured ──► Criterion, report::series_page
 //! ```
 //!
 //! No strategy is named here: a package called `strategy-*` in the workspace is one, and a folder of `data/peers` is
@@ -28,6 +29,7 @@ pub mod ports;
 pub mod process;
 pub mod report;
 mod rng;
+pub mod series;
 pub mod soak;
 mod usage;
 pub mod workload;

@@ -1,0 +1,187 @@
+//! Series: the same measurement at several sizes, which is what `cargo bench` draws. A group of them says what is measured;
+//! all points of a group are measured here, in interleaved slices, before anybody looks at one of them.
+//!
+//! ```text
+//!   GROUPS ──► ids (cargo bench -- --list)
+//!     └──────► measure ──► Measured ──► Samples ──► Criterion
+//!              (slices, launches)  └──► report::series_page
+//! ```
+
+mod measure;
+mod samples;
+
+use std::fmt;
+use std::thread;
+use std::time::Duration;
+
+use fcgi_load::Mode;
+
+use crate::entry::Kind;
+use crate::experiment::{Ask, Plan, Regime};
+use crate::launch::Family;
+
+pub use measure::{Measured, Missing, measure, part_of};
+pub use samples::Samples;
+
+/// How often all pools of a point are started afresh.
+pub const LAUNCHES: usize = 3;
+/// How often each pool has its turn in a launch.
+pub const SLICES: usize = 6;
+/// How long a turn is timed. With the start and the end of a pool, a launch of a point takes a quarter of a second.
+const SLICE: Duration = Duration::from_millis(25);
+/// A connection that has rested has its first request in a turn, which is none of its usual ones.
+const LEAD_IN: Duration = Duration::from_millis(2);
+/// How long each pool is asked before its first turn.
+const WARM_UP: Duration = Duration::from_millis(30);
+/// Requests on one connection where they are multiplexed.
+const STREAMS: usize = 8;
+
+/// What is measured at several sizes, for all entries side by side.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Group {
+    /// What charts call it.
+    pub name: &'static str,
+    /// The same, of CPU per request, if that has a chart of its own.
+    cpu_name: Option<&'static str>,
+    /// How connections are used.
+    pub mode: Mode,
+    /// What the sizes count.
+    pub over: Over,
+    /// From the least to the greatest.
+    pub sizes: &'static [usize],
+}
+
+/// What the sizes of a group count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Requests in flight, before one worker process.
+    Clients,
+    /// Worker processes, before so many clients.
+    Processes(usize),
+}
+
+/// What is looked at in a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Figure {
+    /// Time per request: the reciprocal of throughput.
+    Time,
+    /// Processor time of the workers per request.
+    Cpu,
+}
+
+const CLIENTS: &[usize] = &[1, 8, 64];
+
+/// All there are.
+pub const GROUPS: [Group; 4] = [
+    over_clients("close", "close-cpu", Mode::Close),
+    over_clients("keep", "keep-cpu", Mode::Keep),
+    over_clients("multiplex", "multiplex-cpu", Mode::Multiplex),
+    // The question of 2007: a front end that never keeps a connection, before more and more processes.
+    Group {
+        name: "processes",
+        cpu_name: None,
+        mode: Mode::Close,
+        over: Over::Processes(32),
+        sizes: &[1, 2, 3, 4, 8, 13],
+    },
+];
+
+const fn over_clients(name: &'static str, cpu_name: &'static str, mode: Mode) -> Group {
+    Group { name, cpu_name: Some(cpu_name), mode, over: Over::Clients, sizes: CLIENTS }
+}
+
+impl Group {
+    /// The charts of it, and what each is called.
+    pub fn figures(&self) -> impl Iterator<Item = (&'static str, Figure)> + use<> {
+        [Some((self.name, Figure::Time)), self.cpu_name.map(|name| (name, Figure::Cpu))].into_iter().flatten()
+    }
+
+    /// Whether such an entry stands in it. What a floor shows holds for one process alone.
+    pub fn is_for(&self, kind: Kind) -> bool {
+        kind != Kind::Floor || self.over == Over::Clients
+    }
+
+    /// What each point of an entry is called, whether or not it turns out that the entry cannot take part.
+    pub fn ids(&self, name: &str) -> impl Iterator<Item = String> {
+        self.figures().flat_map(move |(chart, _)| self.sizes.iter().map(move |&size| id(chart, name, size)))
+    }
+
+    /// How a point is measured.
+    pub fn plan(&self, size: usize, seed: u64) -> Plan {
+        let (processes, clients) = match self.over {
+            Over::Clients => (1, size),
+            Over::Processes(clients) => (size, clients),
+        };
+        Plan {
+            seed,
+            launches: LAUNCHES,
+            most: None,
+            slices: SLICES,
+            slice: SLICE,
+            lead_in: LEAD_IN,
+            warm_up: WARM_UP,
+            regime: regime(),
+            worker_cores: None,
+            family: Family::Unix,
+            processes: vec![processes],
+            clients,
+            streams: STREAMS,
+            multiplexed: None,
+            asks: vec![Ask::hello(self.mode)],
+            rate: None,
+        }
+    }
+}
+
+/// What a point is called.
+pub fn id(chart: &str, name: &str, size: usize) -> String {
+    format!("{chart}/{name}/{size}")
+}
+
+/// Workers and generator on a core each, where there are two.
+fn regime() -> Regime {
+    match thread::available_parallelism() {
+        Ok(cores) if cores.get() > 1 => Regime::Isolated,
+        _ => Regime::Shared,
+    }
+}
+
+impl fmt::Display for Over {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Clients => "clients",
+            Self::Processes(_) => "processes",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_names_every_point_of_every_chart() {
+        let ids: Vec<String> = GROUPS.iter().flat_map(|group| group.ids("one")).collect();
+        assert_eq!(ids.len(), 3 * 2 * 3 + 6);
+        for id in ["close/one/1", "keep-cpu/one/8", "multiplex/one/64", "processes/one/13"] {
+            assert!(ids.iter().any(|listed| listed == id), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_floor_stands_where_one_process_does() {
+        let of = |kind| GROUPS.iter().filter(|group| group.is_for(kind)).map(|group| group.name).collect();
+        let (floors, peers): (Vec<&str>, Vec<&str>) = (of(Kind::Floor), of(Kind::Peer));
+        assert_eq!(floors, ["close", "keep", "multiplex"]);
+        assert_eq!(peers, ["close", "keep", "multiplex", "processes"]);
+    }
+
+    #[test]
+    fn a_size_counts_clients_or_processes() {
+        let [close, .., processes] = &GROUPS;
+        let plan = close.plan(8, 1);
+        assert_eq!((plan.clients, plan.processes, plan.asks), (8, vec![1], vec![Ask::hello(Mode::Close)]));
+        let plan = processes.plan(13, 1);
+        assert_eq!((plan.clients, plan.processes, plan.asks), (32, vec![13], vec![Ask::hello(Mode::Close)]));
+    }
+}

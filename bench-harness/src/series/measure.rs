@@ -1,0 +1,181 @@
+//! All points of a group, measured at once.
+
+use std::sync::atomic::AtomicBool;
+
+use super::{Figure, Group, LAUNCHES, Samples};
+use crate::experiment::{self, Figures, Lineup, Seen, Trial};
+
+/// What a group's points are made of.
+#[derive(Debug)]
+pub struct Measured {
+    /// The group.
+    pub group: &'static Group,
+    /// Each trial, and the size that it is of.
+    pub trials: Vec<(usize, Trial)>,
+}
+
+/// Why a point has no samples.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// Nobody asked for it, or the entry cannot take part.
+    NoPart,
+    /// It failed under load, in this way: nothing of it counts.
+    Void(String),
+}
+
+/// Measures those points of a group that are asked for. In each launch all entries of a size live at the same time and have
+/// their turns, so what is compared was measured within a tenth of a second; the launches of a size lie far apart. None where
+/// it was told to stop.
+///
+/// # Errors
+///
+/// The regime cannot be had here.
+pub fn measure(
+    group: &'static Group,
+    lineup: &Lineup<'_>,
+    seed: u64,
+    is_asked: impl Fn(&str, usize) -> bool,
+    stop: &AtomicBool,
+    see: &mut dyn FnMut(usize, Seen<'_>),
+) -> anyhow::Result<Option<Measured>> {
+    let mut trials = Vec::new();
+    for launch in 1..=LAUNCHES {
+        for (at, &size) in group.sizes.iter().enumerate() {
+            let part = part_of(lineup, group, |name| is_asked(name, size));
+            // No entry has a twin: there is no verdict here that a twin could check.
+            let reference = "";
+            let plan = group.plan(size, seed.wrapping_add((at * LAUNCHES) as u64));
+            let mut see = |seen: Seen<'_>| see(size, seen);
+            let Some(of_size) = experiment::launch(&plan, &part, reference, launch, stop, &mut see)? else {
+                return Ok(None);
+            };
+            trials.extend(of_size.into_iter().map(|trial| (size, trial)));
+        }
+    }
+    Ok(Some(Measured { group, trials }))
+}
+
+/// Those of a line-up who stand in a group and are asked for.
+pub fn part_of<'a>(lineup: &Lineup<'a>, group: &Group, is_asked: impl Fn(&str) -> bool) -> Lineup<'a> {
+    let all = lineup.participants.iter().zip(&lineup.entries);
+    let asked = all.filter(|(participant, _)| group.is_for(participant.kind) && is_asked(&participant.name));
+    let (participants, entries) = asked.map(|(participant, entry)| (participant.clone(), *entry)).unzip();
+    Lineup { participants, entries, skipped: Vec::new() }
+}
+
+impl Measured {
+    /// What each slice of a point says, over all launches.
+    ///
+    /// # Errors
+    ///
+    /// There is nothing, or what there is counts for nothing.
+    pub fn samples(&self, name: &str, size: usize, figure: Figure) -> Result<Samples, Missing> {
+        let mut values = Vec::new();
+        for (_, trial) in self.trials.iter().filter(|(of, trial)| *of == size && trial.entry == name) {
+            match (&trial.void, &trial.figures) {
+                (Some(why), _) => return Err(Missing::Void(why.clone())),
+                (None, Some(figures)) => values.extend(seconds_per_request(figures, figure)),
+                (None, None) => {}
+            }
+        }
+        Samples::of(values).ok_or(Missing::NoPart)
+    }
+}
+
+/// In each slice of a launch.
+fn seconds_per_request(figures: &Figures, figure: Figure) -> Vec<f64> {
+    let slices = &figures.slices;
+    let spent = match figure {
+        Figure::Time => &slices.elapsed_ns,
+        Figure::Cpu if slices.cpu_ns.is_empty() => {
+            // A process for each connection: no clock tells its time before it is reaped, so no slice has a figure of its own.
+            // Each stands for the whole launch, whose total the kernel tells in ticks of 10 ms.
+            let of_launch = figures.worker_cpu.as_secs_f64() / figures.requests as f64;
+            return vec![of_launch; slices.requests.len()];
+        }
+        Figure::Cpu => &slices.cpu_ns,
+    };
+    spent.iter().zip(&slices.requests).map(|(ns, requests)| *ns as f64 / 1e9 / *requests as f64).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::time::Duration;
+
+    use fcgi_load::Mode;
+
+    use super::super::GROUPS;
+    use super::*;
+    use crate::experiment::{Ask, Slices};
+
+    pub(crate) fn trial(launch: usize, entry: &str, cpu_ns: &[u64], elapsed_ns: &[u64]) -> Trial {
+        let slices = Slices {
+            requests: vec![1000; elapsed_ns.len()],
+            elapsed_ns: elapsed_ns.to_vec(),
+            cpu_ns: cpu_ns.to_vec(),
+            run_delay_ns: Vec::new(),
+        };
+        let figures = Figures {
+            requests: 1000 * elapsed_ns.len() as u64,
+            elapsed: Duration::from_nanos(elapsed_ns.iter().sum()),
+            worker_cpu: if cpu_ns.is_empty() { Duration::from_millis(20) } else { slices.cpu() },
+            user_share: None,
+            generator_cpu: Duration::ZERO,
+            latency_p50_ns: 1,
+            latency_p99_ns: 1,
+            achieved_by_offered: None,
+            peak_in_flight: 1,
+            parsed: 0,
+            switches: None,
+            workers: Vec::new(),
+            slices,
+        };
+        Trial {
+            launch,
+            entry: entry.to_owned(),
+            ask: Ask::hello(Mode::Close),
+            processes: 1,
+            connections: 8,
+            streams: 1,
+            void: None,
+            figures: Some(figures),
+        }
+    }
+
+    fn handed_out(measured: &Measured, name: &str, figure: Figure) -> Vec<u128> {
+        let mut samples = measured.samples(name, 8, figure).unwrap();
+        samples.next(1);
+        (0..samples.count()).map(|_| samples.next(1000).as_micros()).collect()
+    }
+
+    #[test]
+    fn each_slice_of_each_launch_is_a_sample() {
+        let trials = vec![
+            (8, trial(1, "one", &[1_000_000, 2_000_000], &[5_000_000, 6_000_000])),
+            (64, trial(1, "one", &[9_000_000], &[9_000_000])),
+            (8, trial(1, "other", &[8_000_000], &[8_000_000])),
+            (8, trial(2, "one", &[3_000_000, 4_000_000], &[7_000_000, 8_000_000])),
+        ];
+        let measured = Measured { group: &GROUPS[0], trials };
+        assert_eq!(handed_out(&measured, "one", Figure::Time), [5000, 6000, 7000, 8000]);
+        assert_eq!(handed_out(&measured, "one", Figure::Cpu), [1000, 2000, 3000, 4000]);
+    }
+
+    #[test]
+    fn where_no_clock_tells_of_slices_each_has_the_launchs_cpu() {
+        let trials = vec![(8, trial(1, "forking", &[], &[5_000_000, 6_000_000]))];
+        let measured = Measured { group: &GROUPS[0], trials };
+        // 20 ms for 2,000 requests.
+        assert_eq!(handed_out(&measured, "forking", Figure::Cpu), [10_000, 10_000]);
+    }
+
+    #[test]
+    fn one_void_launch_voids_the_point() {
+        let void = Trial { void: Some("silent".into()), figures: None, ..trial(2, "one", &[], &[1]) };
+        let measured =
+            Measured { group: &GROUPS[0], trials: vec![(8, trial(1, "one", &[1], &[1])), (8, void)] };
+        assert_eq!(measured.samples("one", 8, Figure::Time).unwrap_err(), Missing::Void("silent".into()));
+        assert_eq!(measured.samples("one", 1, Figure::Time).unwrap_err(), Missing::NoPart);
+        assert_eq!(measured.samples("other", 8, Figure::Time).unwrap_err(), Missing::NoPart);
+    }
+}
