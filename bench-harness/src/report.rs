@@ -4,14 +4,17 @@
 //! ```text
 //!   Record ──► findings ──► tables ──► markdown
 //!        (statistics, verdict) └──────► page ◄── chart
+//!   Record, Measured ──► series ◄── lines
 //! ```
 
 mod chart;
 mod findings;
 mod json;
+mod lines;
 mod markdown;
 mod metric;
 mod page;
+mod series;
 mod statistics;
 mod svg;
 mod tables;
@@ -22,6 +25,7 @@ mod words;
 mod tests;
 
 use crate::experiment::Record;
+use crate::series::Measured;
 use findings::Findings;
 
 /// Whether every ratio of CPU per request is known within 2 %, from enough launches for a run to stop on it: with fewer than
@@ -45,4 +49,10 @@ pub fn json(record: &Record) -> String {
 /// The report as Markdown.
 pub fn markdown(record: &Record) -> String {
     markdown::of(&Findings::of(record))
+}
+
+/// The page of a series of measurements, which needs no other file. Of the `record` it takes where and how they were made, and
+/// who took part.
+pub fn series_page(record: &Record, measured: &[Measured]) -> String {
+    series::of(record, measured)
 }

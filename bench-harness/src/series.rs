@@ -20,7 +20,7 @@ use crate::entry::Kind;
 use crate::experiment::{Ask, Plan, Regime};
 use crate::launch::Family;
 
-pub use measure::{Measured, Missing, measure, part_of};
+pub use measure::{Measured, measure, part_of};
 pub use samples::Samples;
 
 /// How often all pools of a point are started afresh.

@@ -6,22 +6,15 @@ use super::metric::Metric;
 use super::svg::escape;
 use super::tables::Table;
 use super::verdict::LAUNCHES;
+use crate::experiment::Record;
 
 const STYLE: &str = include_str!("page.css");
 
 pub(crate) fn of(findings: &Findings<'_>) -> String {
     let record = findings.record;
-    let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>fcgi-lab compare, {date}</title>\n<style>\n{STYLE}</style>\n<main>\n\
-         <h1>Ways to build a FastCGI server, compared</h1>\n<p class=\"quiet\">{date}, on {cores} cores, {regime} regime, \
-         {family} socket</p>\n",
-        date = escape(&record.date),
-        cores = record.machine.cores,
-        regime = record.plan.regime,
-        family = record.plan.family,
-    );
+    let (title, heading) =
+        (format!("fcgi-lab compare, {}", record.date), "Ways to build a FastCGI server, compared");
+    let mut page = begun(&title, heading, record, "");
     let unfit = findings.metrics.iter().any(|metric| !findings.unfit(*metric).is_empty());
     let class = if unfit || findings.launches() < LAUNCHES { "verdict unfit" } else { "verdict" };
     page += &format!("<p class=\"{class}\">{}</p>\n", escape(&findings.summary()));
@@ -33,6 +26,21 @@ pub(crate) fn of(findings: &Findings<'_>) -> String {
     remarks(&mut page, findings);
     page += "</main>\n</html>\n";
     page
+}
+
+/// Up to what was measured when, and where.
+pub(crate) fn begun(title: &str, heading: &str, record: &Record, style: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{title}</title>\n<style>\n{STYLE}{style}</style>\n<main>\n\
+         <h1>{heading}</h1>\n<p class=\"quiet\">{date}, on {cores} cores, {regime} regime, {family} socket</p>\n",
+        title = escape(title),
+        date = escape(&record.date),
+        cores = record.machine.cores,
+        regime = record.plan.regime,
+        family = record.plan.family,
+    )
 }
 
 fn question_of_2007(page: &mut String, findings: &Findings<'_>) {
@@ -154,7 +162,7 @@ fn remarks(page: &mut String, findings: &Findings<'_>) {
     *page += "</dl>\n";
 }
 
-fn table(page: &mut String, table: &Table) {
+pub(crate) fn table(page: &mut String, table: &Table) {
     let cells = |cells: &[String], tag: &str| -> String {
         let cell = |text: &String| format!("<{tag}>{}</{tag}>", escape(text));
         cells.iter().map(cell).collect()

@@ -8,7 +8,7 @@ use super::statistics::median;
 use super::verdict::LAUNCHES;
 use super::words::{interval, number, or_dash, percent, percent_beyond_one, ratio, twin, verdict, whole};
 use crate::entry::Kind;
-use crate::experiment::{Ask, BUSY_WHEN_IDLE, Plan, Regime};
+use crate::experiment::{Ask, BUSY_WHEN_IDLE, Plan, Record, Regime};
 use crate::launch::Family;
 use crate::mix::Mix;
 
@@ -99,9 +99,8 @@ impl Findings<'_> {
 
     /// How it was made, as names and values.
     pub(crate) fn setting(&self) -> Vec<(&'static str, String)> {
-        let (plan, machine, versions) = (&self.record.plan, &self.record.machine, &self.record.versions);
+        let plan = &self.record.plan;
         let processes: Vec<String> = plan.processes.iter().map(usize::to_string).collect();
-        let commit = versions.commit.as_deref().map_or("unknown", |commit| &commit[..commit.len().min(12)]);
         let load = match plan.rate {
             None => format!("closed loop, {} requests in flight", plan.clients),
             Some(rate) => format!("open loop, {} requests per second", number(rate)),
@@ -110,7 +109,7 @@ impl Findings<'_> {
             Some(connections) => format!("{} on each of {connections} connections", plan.streams),
             None => format!("up to {} on a connection", plan.streams),
         };
-        vec![
+        let mut setting = vec![
             ("date", self.record.date.clone()),
             ("regime", format!("{}: {}", plan.regime, regime_words(plan))),
             (
@@ -134,22 +133,9 @@ impl Findings<'_> {
                     plan.warm_up.as_secs_f64()
                 ),
             ),
-            ("seed", plan.seed.to_string()),
-            (
-                "machine",
-                format!(
-                    "{}, {} cores of {}, {} GiB, load average before: {}",
-                    machine.host,
-                    machine.cores,
-                    machine.cpu,
-                    machine.memory_kib >> 20,
-                    machine.load_average
-                ),
-            ),
-            ("kernel", machine.kernel.clone()),
-            ("commit", format!("{commit}{}", if versions.modified { ", with changes" } else { "" })),
-            ("compiler", versions.rustc.clone()),
-        ]
+        ];
+        setting.extend(origin(self.record));
+        setting
     }
 
     pub(crate) fn cell_name(&self, cell: &Cell<'_>) -> String {
@@ -497,7 +483,30 @@ fn requests(plan: &Plan) -> String {
     format!("{}; with 20 parameters, and every reply checked", words.join("; "))
 }
 
-fn regime_words(plan: &Plan) -> String {
+/// By what a run can be repeated.
+pub(crate) fn origin(record: &Record) -> Vec<(&'static str, String)> {
+    let (machine, versions) = (&record.machine, &record.versions);
+    let commit = versions.commit.as_deref().map_or("unknown", |commit| &commit[..commit.len().min(12)]);
+    vec![
+        ("seed", record.plan.seed.to_string()),
+        (
+            "machine",
+            format!(
+                "{}, {} cores of {}, {} GiB, load average before: {}",
+                machine.host,
+                machine.cores,
+                machine.cpu,
+                machine.memory_kib >> 20,
+                machine.load_average
+            ),
+        ),
+        ("kernel", machine.kernel.clone()),
+        ("commit", format!("{commit}{}", if versions.modified { ", with changes" } else { "" })),
+        ("compiler", versions.rustc.clone()),
+    ]
+}
+
+pub(crate) fn regime_words(plan: &Plan) -> String {
     match (plan.regime, plan.worker_cores) {
         (Regime::Isolated, None) => "workers on one core, the generator on another".to_owned(),
         (Regime::Isolated, Some(cores)) => {

@@ -7,13 +7,14 @@ use fcgi_load::Mode;
 use super::findings::Findings;
 use super::metric::Metric;
 use super::verdict::Verdict;
-use super::{markdown, page};
+use super::{markdown, page, series_page};
 use crate::entry::Kind;
 use crate::experiment::{
     Ask, FORMAT, Figures, Machine, Participant, Plan, Record, Regime, Skipped, Slices, Switches, SystemCalls,
     Trial, Verified, Versions, Worker, twin_of,
 };
 use crate::launch::Family;
+use crate::series::{GROUPS, Measured};
 
 /// What drifts on a machine from launch to launch: it meets everybody alike.
 const DRIFT: [f64; 12] = [1.0, 0.8, 1.3, 0.7, 1.1, 0.9, 1.2, 1.05, 0.95, 0.6, 1.4, 1.0];
@@ -336,4 +337,43 @@ fn percentiles_of_known_times_stand_in_their_columns() {
     let markdown = markdown(&record);
     assert_eq!(cell(&markdown, "p50 µs", "twice"), "500", "{markdown}");
     assert_eq!(cell(&markdown, "p99 µs", "twice"), "990", "{markdown}");
+}
+
+/// What three launches of the known run say of the first group, with 1 and with 8 clients.
+fn measured(record: &Record) -> Measured {
+    let of_mode = record.trials.iter().filter(|trial| trial.ask.mode == GROUPS[0].mode);
+    let trials = of_mode.flat_map(|trial| [1, 8].map(|size| (size, trial.clone()))).collect();
+    Measured { group: &GROUPS[0], trials }
+}
+
+#[test]
+fn a_series_has_a_line_for_each_entry_and_the_same_data_give_the_same_bytes() {
+    let record = record(3);
+    let page = series_page(&record, &[measured(&record)]);
+    assert_eq!(page, series_page(&record, &[measured(&record)]));
+    for entry in ["base", "same", "twice"] {
+        // At the ends of two lines, one of CPU and one of throughput.
+        assert_eq!(page.matches(&format!(">{entry}</text>")).count(), 2, "{entry}");
+    }
+    assert!(page.contains("75 of 100") && page.contains("no &lt;compiler&gt;"));
+    assert!(!page.contains("class=\"hollow "), "16 connections are no fewer than 8 clients");
+}
+
+#[test]
+fn a_point_of_a_series_is_missing_where_one_launch_is_void_and_the_page_says_why_once() {
+    let record = record(3);
+    let whole = series_page(&record, &[measured(&record)]).matches("<circle").count();
+    let mut torn = measured(&record);
+    let failing = torn.trials.iter_mut().filter(|(size, trial)| *size == 8 && trial.entry == "same");
+    for (_, trial) in failing.take(2) {
+        (trial.void, trial.figures) = (Some("silent".to_owned()), None);
+    }
+    let torn = [torn];
+    let page = series_page(&record, &torn);
+    assert_eq!(
+        page.matches("same fails in close with 8 clients, so that point is missing: silent").count(),
+        1
+    );
+    // A mark of CPU and one of throughput.
+    assert_eq!(page.matches("<circle").count(), whole - 2);
 }

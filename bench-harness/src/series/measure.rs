@@ -14,15 +14,6 @@ pub struct Measured {
     pub trials: Vec<(usize, Trial)>,
 }
 
-/// Why a point has no samples.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Missing {
-    /// Nobody asked for it, or the entry cannot take part.
-    NoPart,
-    /// It failed under load, in this way: nothing of it counts.
-    Void(String),
-}
-
 /// Measures those points of a group that are asked for. In each launch all entries of a size live at the same time and have
 /// their turns, so what is compared was measured within a tenth of a second; the launches of a size lie far apart. None where
 /// it was told to stop.
@@ -64,21 +55,22 @@ pub fn part_of<'a>(lineup: &Lineup<'a>, group: &Group, is_asked: impl Fn(&str) -
 }
 
 impl Measured {
-    /// What each slice of a point says, over all launches.
-    ///
-    /// # Errors
-    ///
-    /// There is nothing, or what there is counts for nothing.
-    pub fn samples(&self, name: &str, size: usize, figure: Figure) -> Result<Samples, Missing> {
+    /// What an entry did at a size: a trial of each launch; none where it takes no part.
+    pub fn trials_of(&self, name: &str, size: usize) -> impl Iterator<Item = &Trial> {
+        self.trials
+            .iter()
+            .filter(move |(of, trial)| *of == size && trial.entry == name)
+            .map(|(_, trial)| trial)
+    }
+
+    /// What each slice of a point says, over all launches. None where the entry takes no part, or where a launch counts for
+    /// nothing, which voids the point.
+    pub fn samples(&self, name: &str, size: usize, figure: Figure) -> Option<Samples> {
         let mut values = Vec::new();
-        for (_, trial) in self.trials.iter().filter(|(of, trial)| *of == size && trial.entry == name) {
-            match (&trial.void, &trial.figures) {
-                (Some(why), _) => return Err(Missing::Void(why.clone())),
-                (None, Some(figures)) => values.extend(seconds_per_request(figures, figure)),
-                (None, None) => {}
-            }
+        for trial in self.trials_of(name, size) {
+            values.extend(seconds_per_request(trial.figures.as_ref()?, figure));
         }
-        Samples::of(values).ok_or(Missing::NoPart)
+        Samples::of(values)
     }
 }
 
@@ -174,8 +166,8 @@ pub(crate) mod tests {
         let void = Trial { void: Some("silent".into()), figures: None, ..trial(2, "one", &[], &[1]) };
         let measured =
             Measured { group: &GROUPS[0], trials: vec![(8, trial(1, "one", &[1], &[1])), (8, void)] };
-        assert_eq!(measured.samples("one", 8, Figure::Time).unwrap_err(), Missing::Void("silent".into()));
-        assert_eq!(measured.samples("one", 1, Figure::Time).unwrap_err(), Missing::NoPart);
-        assert_eq!(measured.samples("other", 8, Figure::Time).unwrap_err(), Missing::NoPart);
+        for (name, size) in [("one", 8), ("one", 1), ("other", 8)] {
+            assert!(measured.samples(name, size, Figure::Time).is_none(), "{name}, {size}");
+        }
     }
 }
