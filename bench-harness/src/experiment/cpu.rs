@@ -81,37 +81,42 @@ impl Usage {
     }
 }
 
-/// The clocks of a pool's processes, to be read often: a system call for each.
+/// The clocks of a pool's processes, to be read often: a system call for each. One whose process has ended tells nothing any
+/// more: a pool may have had a process for a connection that is over.
 #[derive(Debug)]
-pub(super) struct Clocks(Vec<(u32, libc::clockid_t)>);
+pub(super) struct Clocks {
+    clocks: Vec<(u32, libc::clockid_t)>,
+    /// Before they were found.
+    ended: usize,
+}
 
 impl Clocks {
-    /// # Errors
-    ///
-    /// One of them has ended.
-    pub(super) fn of(usage: &Usage) -> io::Result<Self> {
-        let clocks = usage.processes().into_iter().map(|pid| Ok((pid, process_clock(pid)?)));
-        clocks.collect::<io::Result<_>>().map(Self)
+    pub(super) fn of(usage: &Usage) -> Self {
+        let processes = usage.processes();
+        let clocks: Vec<_> =
+            processes.iter().filter_map(|pid| Some((*pid, process_clock(*pid).ok()?))).collect();
+        Self { ended: processes.len() - clocks.len(), clocks }
     }
 
-    /// What all their threads have used.
-    ///
-    /// # Errors
-    ///
-    /// One of them has ended.
-    pub(super) fn cpu(&self) -> io::Result<Duration> {
-        self.0.iter().map(|(_, clock)| read(*clock)).sum()
+    /// What all their threads have used, of those that live.
+    pub(super) fn cpu(&self) -> Duration {
+        self.clocks.iter().filter_map(|(_, clock)| read(*clock).ok()).sum()
+    }
+
+    /// Whether a process has ended, so that [`Self::cpu`] has not counted all that was used.
+    pub(super) fn have_lost(&self) -> bool {
+        self.ended > 0 || self.clocks.iter().any(|(_, clock)| read(*clock).is_err())
     }
 
     /// For how many nanoseconds their threads could have run and waited for a processor; none where the kernel does not say.
     pub(super) fn run_delay(&self) -> Option<u64> {
-        self.0.iter().map(|(pid, _)| run_delay(*pid)).sum()
+        self.clocks.iter().map(|(pid, _)| run_delay(*pid)).sum()
     }
 
     /// Sends a signal to each.
     pub(super) fn signal(&self, signal: Signal) {
-        for pid in self.0.iter().filter_map(|(pid, _)| Pid::from_raw(i32::try_from(*pid).ok()?)) {
-            // One that has ended is found out by its clock.
+        for pid in self.clocks.iter().filter_map(|(pid, _)| Pid::from_raw(i32::try_from(*pid).ok()?)) {
+            // One that has ended needs none.
             let _ = kill_process(pid, signal);
         }
     }
@@ -200,6 +205,20 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+
+    #[test]
+    fn a_process_that_ends_meanwhile_takes_only_its_own_clock_with_it() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let pool = [std::process::id(), child.id()];
+        let usage = Usage(pool.map(|pid| (pid, times(pid).unwrap())).into());
+        let found_before = Clocks::of(&usage);
+        assert!(!found_before.have_lost());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for clocks in [found_before, Clocks::of(&usage)] {
+            assert!(clocks.cpu() > Duration::ZERO && clocks.have_lost());
+        }
+    }
 
     #[test]
     fn what_runs_in_this_process_is_counted() {

@@ -155,7 +155,7 @@ impl Launcher<'_> {
             contender,
             entry,
             is_stopped_when_idle: self.lineup.participants[contender.participant].idle_share > BUSY_WHEN_IDLE,
-            clocks: Clocks::of(&before)?,
+            clocks: Clocks::of(&before),
             before,
             pool,
             load,
@@ -182,10 +182,10 @@ impl Living<'_> {
         if !plan.lead_in.is_zero() {
             self.lead_in += self.load.run(Until::Duration(plan.lead_in))?.requests;
         }
-        let (cpu, delay) = (self.clocks.cpu()?, self.clocks.run_delay());
+        let (cpu, delay) = (self.clocks.cpu(), self.clocks.run_delay());
         let answered = self.load.run(Until::Duration(plan.slice))?;
         let slices = &mut self.slices;
-        slices.cpu_ns.push(nanoseconds(self.clocks.cpu()?.saturating_sub(cpu)));
+        slices.cpu_ns.push(nanoseconds(self.clocks.cpu().saturating_sub(cpu)));
         slices
             .run_delay_ns
             .extend(delay.zip(self.clocks.run_delay()).map(|(before, after)| after.saturating_sub(before)));
@@ -216,7 +216,7 @@ impl Living<'_> {
         let after = cpu::Usage::of(&pool.started_pids());
         let (total, user_share) = after.since(&self.before);
         let requests = slices.requests.iter().sum();
-        let worker_cpu = if after.has_reaped_since(&self.before) {
+        let worker_cpu = if after.has_reaped_since(&self.before) || self.clocks.have_lost() {
             // Told as a whole only, the lead-ins included.
             slices.cpu_ns.clear();
             total.mul_f64(requests as f64 / (requests + self.lead_in) as f64)
