@@ -24,9 +24,9 @@ pub(crate) fn of(record: &Record, measured: &[Measured]) -> String {
     let title = "Ways to build a FastCGI server, side by side";
     let mut text = page::begun(&format!("cargo bench, {}", record.date), title, record, STYLE);
     text += &format!(
-        "<p class=\"verdict\">What is told apart at a glance here is apart. Lines that touch may be equal or not: {} \
-         launches give intervals, from the least to the greatest, and no verdict. <code>fcgi-lab compare</code> gives \
-         verdicts, from {LAUNCHES} launches on.</p>\n\
+        "<p class=\"verdict\">This shows the shape. {} launches give intervals, from the least launch to the greatest, and no \
+         verdict: <code>fcgi-lab compare</code> gives verdicts, from {LAUNCHES} launches on. Criterion's intervals, of the \
+         same measurements, are too narrow.</p>\n\
          <p>Both axes are logarithmic. Hollow marks: fewer requests in flight than the axis says, since the entry holds \
          fewer connections. Dashed and grey: floors, which do no protocol work. Dotted: other implementations.</p>\n",
         record.plan.launches
@@ -101,14 +101,16 @@ fn about(group: &Group, record: &Record) -> String {
     }
 }
 
-/// Of all who have a point. The colours are those of their places among all entries, in every group.
+/// Of all who have a point. An entry has the same colour in every group; floors have none.
 fn lines_of(record: &Record, measured: &Measured, metric: Metric) -> Vec<Line> {
-    let line = |(place, entry): (usize, &Participant)| Line {
+    let mut hues = (0..HUES).cycle().map(|hue| format!("hue{hue}"));
+    let mut hue = || hues.next().unwrap_or_default();
+    let line = |entry: &Participant| Line {
         name: entry.name.clone(),
         class: match entry.kind {
             Kind::Floor => "floor".to_owned(),
-            Kind::Strategy => format!("hue{}", place % HUES),
-            Kind::Peer => format!("peer hue{}", place % HUES),
+            Kind::Strategy => hue(),
+            Kind::Peer => format!("peer {}", hue()),
         },
         points: measured
             .group
@@ -117,7 +119,7 @@ fn lines_of(record: &Record, measured: &Measured, metric: Metric) -> Vec<Line> {
             .filter_map(|size| point(measured, &entry.name, *size, metric))
             .collect(),
     };
-    let lines = record.entries.iter().enumerate().map(line);
+    let lines = record.entries.iter().map(line);
     lines.filter(|line| !line.points.is_empty()).collect()
 }
 
