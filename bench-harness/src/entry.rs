@@ -25,6 +25,17 @@ pub enum Kind {
     Peer,
 }
 
+impl Kind {
+    /// Whether such an entry can be asked for this.
+    pub fn answers(self, workload: &Mix) -> bool {
+        match self {
+            Self::Strategy => true,
+            Self::Floor => *workload == Mix::default(),
+            Self::Peer => workload.is_hello_or_echo(),
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -118,13 +129,9 @@ impl Entry {
         request
     }
 
-    /// Whether it can be asked for this: a floor knows one answer, somebody else's implementation `/hello` and `/echo`.
+    /// Whether it can be asked for this.
     pub fn answers(&self, workload: &Mix) -> bool {
-        match self.kind() {
-            Kind::Strategy => true,
-            Kind::Floor => *workload == Mix::default(),
-            Kind::Peer => workload.is_hello_or_echo(),
-        }
+        self.kind().answers(workload)
     }
 
     /// What a pool of it holds: as it says itself by FCGI_GET_VALUES (4.1); of somebody else's, as it turns out. A floor

@@ -19,6 +19,7 @@ use fcgi_load::Mode;
 use crate::entry::Kind;
 use crate::experiment::{Ask, Plan, Regime};
 use crate::launch::Family;
+use crate::mix::Mix;
 
 pub use measure::{Measured, measure, part_of};
 pub use samples::Samples;
@@ -45,6 +46,8 @@ pub struct Group {
     cpu_name: Option<&'static str>,
     /// How connections are used.
     pub mode: Mode,
+    /// What is asked for, by its name ([`Mix::NAMED`]).
+    workload: &'static str,
     /// What the sizes count.
     pub over: Over,
     /// From the least to the greatest.
@@ -72,22 +75,31 @@ pub enum Figure {
 const CLIENTS: &[usize] = &[1, 8, 64];
 
 /// All there are.
-pub const GROUPS: [Group; 4] = [
+pub const GROUPS: [Group; 7] = [
     over_clients("close", "close-cpu", Mode::Close),
     over_clients("keep", "keep-cpu", Mode::Keep),
     over_clients("multiplex", "multiplex-cpu", Mode::Multiplex),
+    of_workload("wait", &[64, 512]),
+    of_workload("cpu", &[8, 64]),
+    of_workload("upload", &[8, 64]),
     // The question of 2007: a front end that never keeps a connection, before more and more processes.
     Group {
         name: "processes",
         cpu_name: None,
         mode: Mode::Close,
+        workload: "hello",
         over: Over::Processes(32),
         sizes: &[1, 2, 3, 4, 8, 13],
     },
 ];
 
 const fn over_clients(name: &'static str, cpu_name: &'static str, mode: Mode) -> Group {
-    Group { name, cpu_name: Some(cpu_name), mode, over: Over::Clients, sizes: CLIENTS }
+    Group { name, cpu_name: Some(cpu_name), mode, workload: "hello", over: Over::Clients, sizes: CLIENTS }
+}
+
+/// What is not `/hello`, with kept connections, as front ends prefer them.
+const fn of_workload(name: &'static str, sizes: &'static [usize]) -> Group {
+    Group { name, cpu_name: None, mode: Mode::Keep, workload: name, over: Over::Clients, sizes }
 }
 
 impl Group {
@@ -96,9 +108,14 @@ impl Group {
         [Some((self.name, Figure::Time)), self.cpu_name.map(|name| (name, Figure::Cpu))].into_iter().flatten()
     }
 
+    /// What is asked for.
+    pub fn workload(&self) -> Mix {
+        Mix::named(self.workload).unwrap_or_default()
+    }
+
     /// Whether such an entry stands in it. What a floor shows holds for one process alone.
     pub fn is_for(&self, kind: Kind) -> bool {
-        kind != Kind::Floor || self.over == Over::Clients
+        kind.answers(&self.workload()) && (kind != Kind::Floor || self.over == Over::Clients)
     }
 
     /// What each point of an entry is called, whether or not it turns out that the entry cannot take part.
@@ -127,7 +144,7 @@ impl Group {
             clients,
             streams: STREAMS,
             multiplexed: None,
-            asks: vec![Ask::hello(self.mode)],
+            asks: vec![Ask { mode: self.mode, workload: self.workload() }],
             rate: None,
         }
     }
@@ -162,8 +179,8 @@ mod tests {
     #[test]
     fn the_list_names_every_point_of_every_chart() {
         let ids: Vec<String> = GROUPS.iter().flat_map(|group| group.ids("one")).collect();
-        assert_eq!(ids.len(), 3 * 2 * 3 + 6);
-        for id in ["close/one/1", "keep-cpu/one/8", "multiplex/one/64", "processes/one/13"] {
+        assert_eq!(ids.len(), 3 * 2 * 3 + 3 * 2 + 6);
+        for id in ["close/one/1", "keep-cpu/one/8", "wait/one/512", "multiplex/one/64", "processes/one/13"] {
             assert!(ids.iter().any(|listed| listed == id), "{id}");
         }
     }
@@ -173,7 +190,7 @@ mod tests {
         let of = |kind| GROUPS.iter().filter(|group| group.is_for(kind)).map(|group| group.name).collect();
         let (floors, peers): (Vec<&str>, Vec<&str>) = (of(Kind::Floor), of(Kind::Peer));
         assert_eq!(floors, ["close", "keep", "multiplex"]);
-        assert_eq!(peers, ["close", "keep", "multiplex", "processes"]);
+        assert_eq!(peers, ["close", "keep", "multiplex", "upload", "processes"]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! All entries side by side: a group for each way of using connections over the number of clients, with one worker process,
-//! and one over the number of processes, which is the axis of 2007. With FCGI_LAB_PEERS=1 the other implementations that are
+//! others for requests that wait, compute or upload, and one over the number of processes, which is the axis of 2007. With FCGI_LAB_PEERS=1 the other implementations that are
 //! installed stand beside the strategies.
 //!
 //! **Criterion measures nothing here.** It finishes one benchmark before it begins the next, so that what is to be compared

@@ -92,7 +92,18 @@ fn about(group: &Group, record: &Record) -> String {
         }
     };
     match group.over {
-        Over::Clients => format!("{connections}; one worker process."),
+        Over::Clients => {
+            let workload = group.workload();
+            let asked = match workload.name().as_str() {
+                "hello" => String::new(),
+                // Everybody answers as many as there are in flight, each time that a timer fires.
+                "wait" => format!(
+                    " What is asked for is {workload}: throughput there shows how fine timers are, too."
+                ),
+                _ => format!(" What is asked for is {workload}."),
+            };
+            format!("{connections}; one worker process.{asked}")
+        }
         Over::Processes(clients) => format!(
             "{connections}; {clients} clients. All worker processes share what cores the workers have ({}): this shows what \
              more processes cost, not what more cores give.",
