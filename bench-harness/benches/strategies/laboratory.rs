@@ -122,7 +122,8 @@ impl<'a> Laboratory<'a> {
         if part.participants.is_empty() {
             return Ok(());
         }
-        let sizes: Vec<String> = group.sizes.iter().map(usize::to_string).collect();
+        let anybody = |size: &&usize| part.participants.iter().any(|one| is_asked(&one.name, **size));
+        let sizes: Vec<String> = group.sizes.iter().filter(anybody).map(usize::to_string).collect();
         let (count, name) = (part.participants.len(), group.name);
         let plural = if count == 1 { "entry" } else { "entries" };
         eprintln!(
@@ -130,7 +131,7 @@ impl<'a> Laboratory<'a> {
             sizes.join(", "),
             group.over
         );
-        let line = line(group);
+        let line = line(sizes.len());
         let (seed, mut failures) = (self.record.plan.seed, Vec::new());
         let mut see = |size, seen: Seen<'_>| match seen {
             Seen::Cycle { launch, .. } => {
@@ -179,8 +180,8 @@ impl<'a> Laboratory<'a> {
 }
 
 /// How far a group is. Away from a terminal it is not drawn.
-fn line(group: &Group) -> ProgressBar {
+fn line(sizes: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{elapsed:>5} {bar:30} {pos}/{len} {wide_msg} {eta:>5} left")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new((LAUNCHES * SLICES * group.sizes.len()) as u64).with_style(style)
+    ProgressBar::new((LAUNCHES * SLICES * sizes) as u64).with_style(style)
 }

@@ -127,7 +127,8 @@ fn run(criterion: &mut Criterion) -> anyhow::Result<ExitCode> {
                     && let Some(mut samples) = measured.samples(name, size, figure)
                 {
                     failures.extend(
-                        hand_out(&mut benchmarks, name, size, |iterations| samples.next(iterations)).err(),
+                        hand_out(&mut benchmarks, [chart, name], size, |iterations| samples.next(iterations))
+                            .err(),
                     );
                 }
             }
@@ -150,7 +151,7 @@ fn load(criterion: &mut Criterion, found: &Found, asked: &HashSet<String>) -> an
             let id = id(chart, name, size);
             // What takes no part has never been measured.
             if asked.contains(&id) && kept.join(&id).is_dir() {
-                failures.extend(hand_out(&mut benchmarks, name, size, |_| Duration::ZERO).err());
+                failures.extend(hand_out(&mut benchmarks, [chart, name], size, |_| Duration::ZERO).err());
             }
         }
     }
@@ -185,7 +186,7 @@ fn group<'a>(criterion: &'a mut Criterion, chart: &str) -> BenchmarkGroup<'a, Wa
 /// Gives Criterion the samples of a point. It panics where the baseline that it is to compare with, or to load, is missing.
 fn hand_out(
     group: &mut BenchmarkGroup<'_, WallTime>,
-    name: &str,
+    [chart, name]: [&str; 2],
     size: usize,
     mut sample: impl FnMut(u64) -> Duration,
 ) -> Result<(), String> {
@@ -199,7 +200,7 @@ fn hand_out(
     panic::set_hook(hook);
     outcome.map_err(|why| {
         let why = why.downcast_ref::<String>().map_or("a bug in the harness", String::as_str);
-        let failure = format!("{name} with {size}: {why}");
+        let failure = format!("{}: {why}", id(chart, name, size));
         eprintln!("{failure}");
         failure
     })
