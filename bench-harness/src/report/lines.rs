@@ -31,6 +31,8 @@ const TOP: f64 = 14.0;
 const FLOOR: f64 = 370.0;
 /// Below it: the sizes, and what they count.
 const BOTTOM: f64 = 40.0;
+/// The axis of values reaches at least so far from its middle, as a factor.
+const LEAST_REACH: f64 = 2.0;
 /// Between one name and the next.
 const GAP: f64 = 14.0;
 
@@ -41,7 +43,12 @@ pub(crate) fn chart(title: &str, sizes: &[usize], axis: &str, lines: &[Line]) ->
     let mut svg = Svg::new(WIDTH, floor + BOTTOM, title);
     let x = LogScale::over(sizes.iter().map(|size| *size as f64), LEFT, RIGHT);
     let points = || lines.iter().flat_map(|line| &line.points);
-    let y = LogScale::over(points().flat_map(|point| [point.estimate.low, point.estimate.high]), floor, TOP);
+    let ends: Vec<f64> = points().flat_map(|point| [point.estimate.low, point.estimate.high]).collect();
+    let (low, high) =
+        ends.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), end| (low.min(*end), high.max(*end)));
+    // A small difference is to look small.
+    let middle = (low * high).sqrt();
+    let y = LogScale::over(ends.into_iter().chain([middle / LEAST_REACH, middle * LEAST_REACH]), floor, TOP);
 
     for tick in y.ticks() {
         let height = y.at(tick);
