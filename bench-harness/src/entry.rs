@@ -129,11 +129,6 @@ impl Entry {
         request
     }
 
-    /// Whether it can be asked for this.
-    pub fn answers(&self, workload: &Mix) -> bool {
-        self.kind().answers(workload)
-    }
-
     /// What a pool of it holds: as it says itself by FCGI_GET_VALUES (4.1); of somebody else's, as it turns out. A floor
     /// cannot be asked, and takes what comes.
     pub fn holds(&self, pool: &Pool) -> io::Result<Holds> {

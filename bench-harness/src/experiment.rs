@@ -41,6 +41,10 @@ use launch::Launcher;
 use regime::Cores;
 use schedule::Cell;
 
+/// How long each turn runs before it is timed. A connection that has rested has its first request in a turn, which is none
+/// of its usual ones.
+pub const LEAD_IN: Duration = Duration::from_millis(2);
+
 /// Where an experiment has got to.
 #[derive(Clone, Debug)]
 pub enum Seen<'a> {
@@ -155,9 +159,12 @@ pub fn run(
     see(Seen::Begun(one * plan.launches.saturating_sub(record.launches()) as u32));
     loop {
         let number = record.launches() + 1;
-        let is_over = match plan.most {
+        let is_over = match plan.minutes {
             None => number > plan.launches,
-            Some(most) => begun.elapsed() + one > most || number > plan.launches && enough(&record),
+            Some(minutes) => {
+                begun.elapsed() + one > Duration::from_secs(60) * minutes
+                    || number > plan.launches && enough(&record)
+            }
         };
         if is_over {
             break;

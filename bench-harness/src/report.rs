@@ -2,7 +2,7 @@
 //! bytes.
 //!
 //! ```text
-//!   Record ──► findings ──► tables ──► markdown
+//!   Record ──► findings ──► tables, sentences ──► markdown, json
 //!        (statistics, verdict) └──────► page ◄── chart
 //!   Record, Measured ──► series ◄── lines
 //! ```
@@ -14,6 +14,7 @@ mod lines;
 mod markdown;
 mod metric;
 mod page;
+mod sentences;
 mod series;
 mod statistics;
 mod svg;

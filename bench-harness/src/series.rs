@@ -17,7 +17,7 @@ use std::time::Duration;
 use fcgi_load::Mode;
 
 use crate::entry::Kind;
-use crate::experiment::{Ask, Plan, Regime};
+use crate::experiment::{Ask, LEAD_IN, Plan, Regime};
 use crate::launch::Family;
 use crate::mix::Mix;
 
@@ -30,8 +30,6 @@ pub const LAUNCHES: usize = 3;
 pub const SLICES: usize = 6;
 /// How long a turn is timed. With the start and the end of a pool, a launch of a point takes a quarter of a second.
 const SLICE: Duration = Duration::from_millis(25);
-/// A connection that has rested has its first request in a turn, which is none of its usual ones.
-const LEAD_IN: Duration = Duration::from_millis(2);
 /// How long each pool is asked before its first turn.
 const WARM_UP: Duration = Duration::from_millis(30);
 /// Requests on one connection where they are multiplexed.
@@ -132,7 +130,7 @@ impl Group {
         Plan {
             seed,
             launches: LAUNCHES,
-            most: None,
+            minutes: None,
             slices: SLICES,
             slice: SLICE,
             lead_in: LEAD_IN,

@@ -20,7 +20,6 @@ use super::slices::Slices;
 use super::{Lineup, Seen};
 use crate::entry::Entry;
 use crate::launch::Pool;
-use crate::mix::Mix;
 use crate::rng::Rng;
 use crate::usage;
 
@@ -87,8 +86,7 @@ impl Launcher<'_> {
 
     /// All that is compared.
     pub(super) fn cells(&self, reference: &str) -> Vec<Cell> {
-        let answers = |index: usize, workload: &Mix| self.lineup.entries[index].answers(workload);
-        schedule::cells(self.plan, &self.lineup.participants, answers, reference)
+        schedule::cells(self.plan, &self.lineup.participants, reference)
     }
 
     /// How long a launch of all cells takes, as far as is known.

@@ -77,15 +77,9 @@ impl Load {
             reports.extend(others.into_iter().map(|other| other.join().expect("a generator does not panic")));
             reports
         });
-        let mut all: Option<Answered> = None;
-        for report in reports {
-            let one = checked(report?)?;
-            all = Some(match all {
-                None => one,
-                Some(sum) => sum.and(one),
-            });
-        }
-        Ok(all.expect("there is one at least"))
+        let answered = reports.into_iter().map(|report| checked(report?));
+        let answered = answered.collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(answered.into_iter().reduce(Answered::and).expect("there is one at least"))
     }
 }
 

@@ -109,10 +109,10 @@ pub struct Plan {
     /// How often all pools are started afresh.
     #[serde(alias = "rounds")]
     pub launches: usize,
-    /// How long the run goes on, beyond those launches, too, until all is known that was to be known; none where it ends
-    /// with them.
-    #[serde(rename = "most_s", default, with = "seconds::optional")]
-    pub most: Option<Duration>,
+    /// For how many minutes the run goes on, beyond those launches, too, until all is known that was to be known; none where
+    /// it ends with them.
+    #[serde(default)]
+    pub minutes: Option<u32>,
     /// How often each entry has its turn in a launch.
     #[serde(default = "one")]
     pub slices: usize,
@@ -355,28 +355,5 @@ mod seconds {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let seconds = f64::deserialize(deserializer)?;
         Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)
-    }
-
-    /// Where there may be none.
-    pub(super) mod optional {
-        use super::{Deserialize, Deserializer, Duration, Serializer};
-
-        pub(in super::super) fn serialize<S: Serializer>(
-            duration: &Option<Duration>,
-            serializer: S,
-        ) -> Result<S::Ok, S::Error> {
-            match duration {
-                Some(duration) => super::serialize(duration, serializer),
-                None => serializer.serialize_none(),
-            }
-        }
-
-        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-            deserializer: D,
-        ) -> Result<Option<Duration>, D::Error> {
-            let seconds = Option::<f64>::deserialize(deserializer)?;
-            let duration = |seconds| Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom);
-            seconds.map(duration).transpose()
-        }
     }
 }

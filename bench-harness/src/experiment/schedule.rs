@@ -3,7 +3,6 @@
 use fcgi_load::Mode;
 
 use super::record::{Ask, Participant, Plan, twin_of};
-use crate::mix::Mix;
 
 /// What is compared: all that take part, asked in the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,18 +23,12 @@ pub(super) struct Contender {
     pub(super) streams: usize,
 }
 
-/// All cells of a plan. `answers` says whether a participant, by its place, can be asked for something.
-pub(super) fn cells(
-    plan: &Plan,
-    participants: &[Participant],
-    answers: impl Fn(usize, &Mix) -> bool,
-    reference: &str,
-) -> Vec<Cell> {
+/// All cells of a plan.
+pub(super) fn cells(plan: &Plan, participants: &[Participant], reference: &str) -> Vec<Cell> {
     let mut cells = Vec::new();
     for ask in &plan.asks {
         for &processes in &plan.processes {
-            let answers = |index: usize| answers(index, &ask.workload);
-            let contenders = contenders(plan, participants, answers, reference, ask.mode, processes);
+            let contenders = contenders(plan, participants, reference, ask, processes);
             if !contenders.is_empty() {
                 cells.push(Cell { ask: ask.clone(), processes, contenders });
             }
@@ -47,14 +40,14 @@ pub(super) fn cells(
 fn contenders(
     plan: &Plan,
     participants: &[Participant],
-    answers: impl Fn(usize) -> bool,
     reference: &str,
-    mode: Mode,
+    ask: &Ask,
     processes: usize,
 ) -> Vec<Contender> {
     let mut contenders = Vec::new();
-    for (index, participant) in participants.iter().enumerate().filter(|(index, _)| answers(*index)) {
-        let Some((connections, streams)) = offer(plan, participant, mode, processes) else { continue };
+    let all = participants.iter().enumerate();
+    for (index, participant) in all.filter(|(_, participant)| participant.kind.answers(&ask.workload)) {
+        let Some((connections, streams)) = offer(plan, participant, ask.mode, processes) else { continue };
         let contender =
             Contender { participant: index, name: participant.name.clone(), connections, streams };
         if participant.name == reference {
@@ -92,12 +85,13 @@ mod tests {
     use super::*;
     use crate::entry::Kind;
     use crate::launch::Family;
+    use crate::mix::Mix;
 
     fn plan() -> Plan {
         Plan {
             seed: 7,
             launches: 20,
-            most: None,
+            minutes: None,
             slices: 5,
             slice: Duration::from_secs(1),
             lead_in: Duration::ZERO,
@@ -130,12 +124,12 @@ mod tests {
 
     #[test]
     fn nobody_is_asked_for_what_it_cannot_answer() {
-        let participants = [participant("a", 100, true), participant("b", 100, true)];
+        let floor = Participant { kind: Kind::Floor, ..participant("a", 100, true) };
+        let participants = [floor, participant("b", 100, true)];
         let asks =
             vec![Ask::hello(Mode::Keep), Ask { workload: Mix::named("cpu").unwrap(), mode: Mode::Keep }];
         let plan = Plan { asks, processes: vec![1], ..plan() };
-        let answers = |index, workload: &Mix| index == 1 || *workload == Mix::default();
-        let cells = cells(&plan, &participants, answers, "b");
+        let cells = cells(&plan, &participants, "b");
         assert_eq!(cells.iter().map(|cell| cell.contenders.len()).collect::<Vec<_>>(), [3, 2]);
     }
 
@@ -168,7 +162,7 @@ mod tests {
     #[test]
     fn the_reference_alone_has_a_twin_in_every_cell() {
         let participants = [participant("a", 1, false), participant("b", 9, true)];
-        let cells = cells(&plan(), &participants, |_, _| true, "b");
+        let cells = cells(&plan(), &participants, "b");
         // Three modes, two numbers of processes; a does not multiplex, b runs twice.
         assert_eq!(cells.len(), 3 * 2);
         for cell in cells {

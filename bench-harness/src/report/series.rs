@@ -5,9 +5,10 @@ use fcgi_load::Mode;
 use super::lines::{self, Line, Point};
 use super::metric::Metric;
 use super::page;
+use super::sentences;
 use super::statistics::{ALPHA, Estimate, Sample};
 use super::svg::escape;
-use super::tables::{self, Table};
+use super::tables::Table;
 use super::verdict::LAUNCHES;
 use super::words;
 use crate::entry::Kind;
@@ -43,7 +44,7 @@ pub(crate) fn of(record: &Record, measured: &[Measured]) -> String {
         text += "</ul>\n";
     }
     text += &format!("<h2>How this was made</h2>\n<p>{}</p>\n<dl>\n", escape(&method(record)));
-    for (name, value) in tables::origin(record) {
+    for (name, value) in sentences::origin(record) {
         text += &format!("<dt>{name}</dt><dd>{}</dd>\n", escape(&value));
     }
     text + "</dl>\n</main>\n</html>\n"
@@ -107,7 +108,7 @@ fn about(group: &Group, record: &Record) -> String {
         Over::Processes(clients) => format!(
             "{connections}; {clients} clients. All worker processes share what cores the workers have ({}): this shows what \
              more processes cost, not what more cores give.",
-            tables::regime_words(&record.plan)
+            sentences::regime_words(&record.plan)
         ),
     }
 }
@@ -227,7 +228,7 @@ fn method(record: &Record) -> String {
          logarithms, and the interval from the least launch to the greatest, which holds the truth in {:.0} of 100 cases. \
          Criterion has the same slices, and takes them for independent, which those of a launch are not: its intervals are \
          too sure. Only what that run was asked for stands here.",
-        tables::regime_words(plan),
+        sentences::regime_words(plan),
         plan.slices,
         plan.slice.as_millis(),
         plan.launches,

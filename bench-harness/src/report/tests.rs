@@ -55,7 +55,7 @@ fn record(launches: usize) -> Record {
         plan: Plan {
             seed: 1,
             launches,
-            most: None,
+            minutes: None,
             slices: 1,
             slice: Duration::from_secs(1),
             lead_in: Duration::ZERO,

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::bail;
-use bench_harness::experiment::{self, Ask, Plan, Record, Regime, Seen, Skipped};
+use bench_harness::experiment::{self, Ask, LEAD_IN, Plan, Record, Regime, Seen, Skipped};
 use bench_harness::mix::Mix;
 use bench_harness::{discover, launch};
 use clap::ValueEnum;
@@ -137,9 +137,6 @@ Examples:
   The question of 2007, over the number of processes:
       fcgi-lab compare --regime shared --modes close --processes 1,2,3,4,8,13 --clients 32";
 
-/// A connection that has rested has its first request in a turn, which is none of its usual ones.
-const LEAD_IN: Duration = Duration::from_millis(2);
-
 const MODES: [Mode; 3] = [Mode::Close, Mode::Keep, Mode::Multiplex];
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -255,7 +252,7 @@ fn plan(args: &Args) -> Plan {
     Plan {
         seed: args.seed.unwrap_or_else(stop::time),
         launches: args.launches.into(),
-        most: args.minutes.map(|minutes| Duration::from_secs(u64::from(minutes) * 60)),
+        minutes: args.minutes,
         slices: args.slices.into(),
         slice: Duration::from_millis(args.slice_ms),
         lead_in: LEAD_IN,

@@ -1,0 +1,283 @@
+//! What a report says in sentences: what was found, what is missing, and how it was made.
+
+use super::findings::{Findings, WITHIN};
+use super::metric::Metric;
+use super::statistics::median;
+use super::verdict::LAUNCHES;
+use super::words::{number, percent, percent_beyond_one};
+use crate::entry::Kind;
+use crate::experiment::{BUSY_WHEN_IDLE, Plan, Record, Regime};
+use crate::launch::Family;
+use crate::mix::Mix;
+
+impl Findings<'_> {
+    /// What stands on top: how near the ratios are known, and whether the run is fit.
+    pub(crate) fn summary(&self) -> String {
+        let reference = &self.record.reference;
+        let launches = self.launches();
+        let mut sentences = Vec::new();
+        let known: Vec<(f64, String)> = self
+            .cells
+            .iter()
+            .flat_map(|cell| cell.rows.iter().map(move |row| (cell, row)))
+            .filter_map(|(cell, row)| {
+                let reach = row.by(Metric::Cpu).ratio?.reach();
+                Some((reach, format!("{} in {}", row.entry.name, self.cell_name(cell))))
+            })
+            .collect();
+        if launches < LAUNCHES {
+            sentences.push(format!(
+                "Too few launches for a verdict: {launches}, and {LAUNCHES} are needed. There are intervals only."
+            ));
+        }
+        let widest = known.iter().reduce(|one, other| if other.0 > one.0 { other } else { one });
+        if let (Some(half), Some((reach, whose))) = (median(known.iter().map(|(reach, _)| *reach)), widest) {
+            sentences.push(format!(
+                "Half of the ratios of CPU per request to {reference} are known within {}; the widest, {whose}, \
+                 within {}.",
+                percent_beyond_one(half),
+                percent_beyond_one(*reach)
+            ));
+        }
+        let unfit: Vec<String> = self
+            .metrics
+            .iter()
+            .flat_map(|&metric| {
+                let cells = self.unfit(metric).into_iter();
+                cells.map(move |cell| format!("{} in {}", metric.name(), self.cell_name(cell)))
+            })
+            .collect();
+        let twin_ran = self.cells.iter().any(|cell| cell.twin(Metric::Cpu).is_some());
+        if !unfit.is_empty() {
+            sentences.push(format!(
+                "The run is unfit for {}: there {reference}, run twice under two names, differed from itself.",
+                unfit.join(", ")
+            ));
+        } else if launches >= LAUNCHES && twin_ran {
+            sentences.push(format!(
+                "{reference}, run twice under two names, did not differ from itself, as it must not."
+            ));
+        }
+        sentences.join(" ")
+    }
+
+    /// How it was made, as names and values.
+    pub(crate) fn setting(&self) -> Vec<(&'static str, String)> {
+        let plan = &self.record.plan;
+        let processes: Vec<String> = plan.processes.iter().map(usize::to_string).collect();
+        let load = match plan.rate {
+            None => format!("closed loop, {} requests in flight", plan.clients),
+            Some(rate) => format!("open loop, {} requests per second", number(rate)),
+        };
+        let multiplexed = match plan.multiplexed {
+            Some(connections) => format!("{} on each of {connections} connections", plan.streams),
+            None => format!("up to {} on a connection", plan.streams),
+        };
+        let mut setting = vec![
+            ("date", self.record.date.clone()),
+            ("regime", format!("{}: {}", plan.regime, regime_words(plan))),
+            (
+                "socket",
+                match plan.family {
+                    Family::Unix => "unix".to_owned(),
+                    Family::Tcp => "TCP, loopback".to_owned(),
+                },
+            ),
+            ("worker processes", processes.join(", ")),
+            ("load", format!("{load}; multiplexed, {multiplexed}")),
+            ("requests", requests(plan)),
+            (
+                "launches",
+                format!(
+                    "{} of {}, of {} slices of {} s after {} s of warm-up",
+                    self.launches(),
+                    plan.launches,
+                    plan.slices,
+                    plan.slice.as_secs_f64(),
+                    plan.warm_up.as_secs_f64()
+                ),
+            ),
+        ];
+        setting.extend(origin(self.record));
+        setting
+    }
+
+    /// What is missing or marked, in sentences.
+    pub(crate) fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        for skipped in &self.record.skipped {
+            remarks.push(format!("{} took no part: {}.", skipped.name, skipped.reason));
+        }
+        for entry in self.record.entries.iter().filter(|entry| !entry.verified.failed.is_empty()) {
+            let verified = &entry.verified;
+            remarks.push(format!(
+                "† {} fails {} of {} quick cases of fcgi-verify that apply: {}.",
+                entry.name,
+                verified.failed.len(),
+                verified.failed.len() + verified.passed,
+                verified.failed.join(", ")
+            ));
+        }
+        for entry in self.record.entries.iter().filter(|entry| entry.idle_share > BUSY_WHEN_IDLE) {
+            remarks.push(format!(
+                "{} takes {:.1} % of a core when nobody asks it, so its pools were stopped while others had their turn.",
+                entry.name,
+                entry.idle_share * 100.0
+            ));
+        }
+        for cell in &self.cells {
+            for row in cell.rows.iter().filter(|row| !row.void.is_empty()) {
+                remarks.push(format!(
+                    "{}, {}: {} of {} launches are void; the first: {}.",
+                    row.entry.name,
+                    self.cell_name(cell),
+                    row.void.len(),
+                    row.void.len() + row.valid,
+                    row.void[0]
+                ));
+            }
+            let vague = self.vague(cell);
+            if !vague.is_empty() && self.launches() >= LAUNCHES {
+                let each = vague
+                    .iter()
+                    .map(|(row, reach)| format!("{} ({})", row.entry.name, percent_beyond_one(*reach)));
+                remarks.push(format!(
+                    "{}: CPU per request, as a ratio to {}, is not known within {}: {}.",
+                    self.cell_name(cell),
+                    self.record.reference,
+                    percent(WITHIN),
+                    each.collect::<Vec<_>>().join(", ")
+                ));
+            }
+            let fewer: Vec<String> = cell
+                .rows
+                .iter()
+                .filter(|row| cell.has_fewer_in_flight(row))
+                .map(|row| format!("{} ({})", row.entry.name, row.connections * row.streams))
+                .collect();
+            if !fewer.is_empty() {
+                remarks.push(format!(
+                    "{}: fewer than {} requests in flight, since no more connections are held: {}.",
+                    self.cell_name(cell),
+                    cell.in_flight,
+                    fewer.join(", ")
+                ));
+            }
+            let bound: Vec<&str> = cell
+                .rows
+                .iter()
+                .filter(|row| self.metrics.contains(&Metric::Throughput) && row.is_generator_bound())
+                .map(|row| row.entry.name.as_str())
+                .collect();
+            if !bound.is_empty() {
+                remarks.push(format!(
+                    "{}: throughput may be the generator's limit, not their own, in {}.",
+                    self.cell_name(cell),
+                    bound.join(", ")
+                ));
+            }
+            let absent: Vec<&str> = self
+                .record
+                .entries
+                .iter()
+                // What cannot be asked for this has no part in it; who could be, and does not multiplex, is named.
+                .filter(|entry| entry.kind == Kind::Strategy)
+                .filter(|entry| cell.rows.iter().all(|row| row.entry.name != entry.name))
+                .map(|entry| entry.name.as_str())
+                .collect();
+            if !absent.is_empty() {
+                remarks.push(format!("{}: not taken by {}.", self.cell_name(cell), absent.join(", ")));
+            }
+        }
+        remarks
+    }
+
+    /// How to read it all.
+    pub(crate) fn method(&self) -> String {
+        format!(
+            "{} What is shown is the Hodges-Lehmann estimate over the launches, on logarithms, \
+             with its exact 95 % interval, that of Wilcoxon's signed-rank test (normal beyond 50 launches; fewer than \
+             6 cannot give 95 %: their interval reaches from the least to the greatest, and 5 launches give 93.8 %, 3 \
+             give 75 %). CPU per request alone is judged, from {LAUNCHES} launches on. First: the 90 % interval lies \
+             inside 1/1.03 to 1.03: equal within 3 %. Else: the 95 % interval excludes 1, also after Holm's correction \
+             for all ratios of its cell: less or more. Else it is undecided, with the number of further launches that \
+             would decide it if estimate and spread stay as they are; an interval without 1 can be undecided, by the \
+             correction. Equality is not corrected: of entries that differ by 3 % exactly, each is called equal with a \
+             chance of up to 5 %. Throughput, p50 and p99 have intervals and no verdict. The twin of {} is a check of \
+             the run: its intervals, whose confidence stands beside them, are so wide that all of them hold 1 in 95 \
+             of 100 fit runs; where one does not, the run is unfit. CPU per request is user and system time of all \
+             the pool's processes, reaped children included. Context switches are those of a pool's whole life, by \
+             its requests; system calls were counted by strace in a pass of their own.",
+            self.interleaving(),
+            self.record.reference
+        )
+    }
+
+    /// How ratios were made.
+    fn interleaving(&self) -> String {
+        let plan = &self.record.plan;
+        if plan.slices == 1 {
+            return "Each launch ran everything once, one entry after the other, in an order shuffled anew, on fresh pools. \
+                    Ratios are formed inside a launch."
+                .to_owned();
+        }
+        format!(
+            "In each launch all entries of a cell had a fresh pool, and all pools lived at once. Each was asked for {} \
+             slices of {} ms, in cycles of one slice of everybody, in an order shuffled anew. The ratio of a launch is \
+             the median over its cycles, of CPU per request and of throughput; of latencies (in a mix those of its first \
+             request), of what no clock tells slice \
+             by slice (workers that start a process for each connection), and between modes it is that of the whole launch.",
+            plan.slices,
+            plan.slice.as_millis()
+        )
+    }
+}
+
+/// What is asked for.
+fn requests(plan: &Plan) -> String {
+    let mut workloads: Vec<&Mix> = Vec::new();
+    for workload in plan.asks.iter().map(|ask| &ask.workload) {
+        if !workloads.contains(&workload) {
+            workloads.push(workload);
+        }
+    }
+    let words = |workload: &&Mix| {
+        let (name, text) = (workload.name(), workload.to_string());
+        if text.ends_with(&name) { text } else { format!("{name}: {text}") }
+    };
+    let words: Vec<String> = workloads.iter().map(words).collect();
+    format!("{}; with 20 parameters, and every reply checked", words.join("; "))
+}
+
+/// By what a run can be repeated.
+pub(crate) fn origin(record: &Record) -> Vec<(&'static str, String)> {
+    let (machine, versions) = (&record.machine, &record.versions);
+    let commit = versions.commit.as_deref().map_or("unknown", |commit| &commit[..commit.len().min(12)]);
+    vec![
+        ("seed", record.plan.seed.to_string()),
+        (
+            "machine",
+            format!(
+                "{}, {} cores of {}, {} GiB, load average before: {}",
+                machine.host,
+                machine.cores,
+                machine.cpu,
+                machine.memory_kib >> 20,
+                machine.load_average
+            ),
+        ),
+        ("kernel", machine.kernel.clone()),
+        ("commit", format!("{commit}{}", if versions.modified { ", with changes" } else { "" })),
+        ("compiler", versions.rustc.clone()),
+    ]
+}
+
+pub(crate) fn regime_words(plan: &Plan) -> String {
+    match (plan.regime, plan.worker_cores) {
+        (Regime::Isolated, None) => "workers on one core, the generator on another".to_owned(),
+        (Regime::Isolated, Some(cores)) => {
+            format!("workers on {cores} cores, a generator on each of the others")
+        }
+        (Regime::Shared, _) => "everybody on all cores".to_owned(),
+    }
+}
