@@ -7,6 +7,7 @@
 //!                                         (cells)      (slices, cpu, regime)  (JSON)     (statistics)
 //! ```
 
+mod account;
 mod admission;
 mod cpu;
 mod launch;

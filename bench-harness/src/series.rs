@@ -26,10 +26,6 @@ pub use samples::Samples;
 
 /// How often all pools of a point are started afresh.
 pub const LAUNCHES: usize = 3;
-/// How often each pool has its turn in a launch.
-pub const SLICES: usize = 6;
-/// How long a turn is timed. With the start and the end of a pool, a launch of a point takes a quarter of a second.
-const SLICE: Duration = Duration::from_millis(25);
 /// How long each pool is asked before its first turn.
 const WARM_UP: Duration = Duration::from_millis(30);
 /// Requests on one connection where they are multiplexed.
@@ -50,7 +46,22 @@ pub struct Group {
     pub over: Over,
     /// From the least to the greatest.
     pub sizes: &'static [usize],
+    /// How long each pool is asked at a time.
+    pub(crate) turns: Turns,
 }
+
+/// How often each pool has its turn in a launch, and how long a turn is timed. With the start and the end of a pool, a launch of
+/// a point takes a quarter of a second in either way.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Turns {
+    slices: usize,
+    slice: Duration,
+}
+
+/// Where a request takes microseconds: the shorter the turns, the closer together lies what is compared.
+const SHORT: Turns = Turns { slices: 24, slice: Duration::from_millis(5) };
+/// Where a request takes milliseconds, of which a turn has to hold several.
+const LONG: Turns = Turns { slices: 6, slice: Duration::from_millis(25) };
 
 /// What the sizes of a group count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,16 +99,33 @@ pub const GROUPS: [Group; 7] = [
         workload: "hello",
         over: Over::Processes(32),
         sizes: &[1, 2, 3, 4, 8, 13],
+        turns: SHORT,
     },
 ];
 
 const fn over_clients(name: &'static str, cpu_name: &'static str, mode: Mode) -> Group {
-    Group { name, cpu_name: Some(cpu_name), mode, workload: "hello", over: Over::Clients, sizes: CLIENTS }
+    Group {
+        name,
+        cpu_name: Some(cpu_name),
+        mode,
+        workload: "hello",
+        over: Over::Clients,
+        sizes: CLIENTS,
+        turns: SHORT,
+    }
 }
 
 /// What is not `/hello`, with kept connections, as front ends prefer them.
 const fn of_workload(name: &'static str, sizes: &'static [usize]) -> Group {
-    Group { name, cpu_name: None, mode: Mode::Keep, workload: name, over: Over::Clients, sizes }
+    Group {
+        name,
+        cpu_name: None,
+        mode: Mode::Keep,
+        workload: name,
+        over: Over::Clients,
+        sizes,
+        turns: LONG,
+    }
 }
 
 impl Group {
@@ -121,6 +149,11 @@ impl Group {
         self.figures().flat_map(move |(chart, _)| self.sizes.iter().map(move |&size| id(chart, name, size)))
     }
 
+    /// How many slices a point has in all: what Criterion takes for samples.
+    pub fn samples(&self) -> usize {
+        LAUNCHES * self.turns.slices
+    }
+
     /// How a point is measured.
     pub fn plan(&self, size: usize, seed: u64) -> Plan {
         let (processes, clients) = match self.over {
@@ -131,8 +164,8 @@ impl Group {
             seed,
             launches: LAUNCHES,
             minutes: None,
-            slices: SLICES,
-            slice: SLICE,
+            slices: self.turns.slices,
+            slice: self.turns.slice,
             lead_in: LEAD_IN,
             warm_up: WARM_UP,
             regime: regime(),
@@ -158,6 +191,12 @@ fn regime() -> Regime {
     match thread::available_parallelism() {
         Ok(cores) if cores.get() > 1 => Regime::Isolated,
         _ => Regime::Shared,
+    }
+}
+
+impl fmt::Display for Turns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} slices of {} ms", self.slices, self.slice.as_millis())
     }
 }
 

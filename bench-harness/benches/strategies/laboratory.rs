@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bench_harness::experiment::{Lineup, Record, Seen, Skipped};
 use bench_harness::peers::{PeerError, PeerSource};
-use bench_harness::series::{self, GROUPS, Group, LAUNCHES, Measured, SLICES, id, part_of};
+use bench_harness::series::{self, GROUPS, Group, LAUNCHES, Measured, id, part_of};
 use bench_harness::{BuildError, Entry, Family, Kind, Source, builds, discover, peers, report};
 use fcgi_load::Mode;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -131,7 +131,7 @@ impl<'a> Laboratory<'a> {
             sizes.join(", "),
             group.over
         );
-        let line = line(sizes.len());
+        let line = line(group.samples() * sizes.len());
         let (seed, mut failures) = (self.record.plan.seed, Vec::new());
         let mut see = |size, seen: Seen<'_>| match seen {
             Seen::Cycle { launch, .. } => {
@@ -180,8 +180,8 @@ impl<'a> Laboratory<'a> {
 }
 
 /// How far a group is. Away from a terminal it is not drawn.
-fn line(sizes: usize) -> ProgressBar {
+fn line(cycles: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{elapsed:>5} {bar:30} {pos}/{len} {wide_msg} {eta:>5} left")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new((LAUNCHES * SLICES * sizes) as u64).with_style(style)
+    ProgressBar::new(cycles as u64).with_style(style)
 }

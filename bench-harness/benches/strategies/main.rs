@@ -5,7 +5,7 @@
 //! **Criterion measures nothing here.** It finishes one benchmark before it begins the next, so that what is to be compared
 //! lies minutes apart, and a machine does not stay the same for minutes. So before it is asked for the first time, all points
 //! of a group are measured as `fcgi-lab compare` does it ([`bench_harness::series`]): all pools of a point live at the same
-//! time, on the same cores, and have their turns of some milliseconds in an order shuffled anew, three launches of six. Then
+//! time, on the same cores, and have their turns of some milliseconds in an order shuffled anew, in three launches. Then
 //! `iter_custom` hands one of these slices to Criterion for each sample that it wants, scaled to the iterations that it asks
 //! for. So its mean, its violins, its lines and its baselines tell of an interleaved run. For that:
 //!
@@ -30,7 +30,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::ensure;
-use bench_harness::series::{GROUPS, Group, LAUNCHES, SLICES, id};
+use bench_harness::series::{GROUPS, Group, id};
 use bench_harness::{Family, launch};
 use criterion::measurement::WallTime;
 use criterion::{
@@ -120,7 +120,7 @@ fn run(criterion: &mut Criterion) -> anyhow::Result<ExitCode> {
     let mut failures = laboratory.failures.clone();
     for measured in &laboratory.measured {
         for (chart, figure) in measured.group.figures() {
-            let mut benchmarks = group(criterion, chart);
+            let mut benchmarks = group(criterion, measured.group, chart);
             for (name, size) in found.points(measured.group) {
                 // Whatever has no samples was named when it was measured.
                 if asked.contains(&id(chart, name, size))
@@ -146,7 +146,7 @@ fn load(criterion: &mut Criterion, found: &Found, asked: &HashSet<String>) -> an
     let kept = pages::home();
     let mut failures = Vec::new();
     for (of, chart) in charts() {
-        let mut benchmarks = group(criterion, chart);
+        let mut benchmarks = group(criterion, of, chart);
         for (name, size) in found.points(of) {
             let id = id(chart, name, size);
             // What takes no part has never been measured.
@@ -172,11 +172,11 @@ fn told(failures: &[String]) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn group<'a>(criterion: &'a mut Criterion, chart: &str) -> BenchmarkGroup<'a, WallTime> {
+fn group<'a>(criterion: &'a mut Criterion, of: &Group, chart: &str) -> BenchmarkGroup<'a, WallTime> {
     let mut group = criterion.benchmark_group(chart);
     group
         .sampling_mode(SamplingMode::Flat)
-        .sample_size(LAUNCHES * SLICES)
+        .sample_size(of.samples())
         .warm_up_time(Duration::from_nanos(1))
         .measurement_time(Duration::from_millis(10))
         .plot_config(PlotConfiguration::default().summary_scale(AxisScale::Logarithmic));

@@ -5,12 +5,14 @@
 //! each cycle, in an order shuffled anew. A launch decides more than slices can repair (where memory lies, who accepted
 //! which connection), so intervals come of launches alone.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fcgi_load::{Latency, Until};
 use rustix::process::Signal;
 
+use super::account::Account;
 use super::cpu::{self, Clocks};
 use super::load::Load;
 use super::record::{BUSY_WHEN_IDLE, Figures, Plan, Trial, Worker};
@@ -43,6 +45,8 @@ struct Living<'a> {
     pool: Pool,
     load: Load,
     clocks: Clocks,
+    /// Where processes end meanwhile, whose time no clock tells. It outlives the pool.
+    account: Option<Account>,
     /// At the first slice.
     before: cpu::Usage,
     /// Requests of the warm-up, and of all lead-ins.
@@ -147,13 +151,17 @@ impl Launcher<'_> {
         let pool = self.cores.among_workers(|| entry.launch(self.plan.family, cell.processes))??;
         let generators = self.cores.generators();
         let mut load = Load::new(&pool, entry, &cell.ask, contender, self.plan.rate, generators)?;
+        let roots = pool.started_pids();
+        let at_start = cpu::Usage::of(&roots);
         let warm_up = load.run(Until::Duration(self.plan.warm_up))?.requests;
-        let before = cpu::Usage::of(&pool.started_pids());
+        let before = cpu::Usage::of(&roots);
+        let account = before.has_reaped_since(&at_start).then(|| Account::open(&roots).ok()).flatten();
         let living = Living {
             contender,
             entry,
             is_stopped_when_idle: self.lineup.participants[contender.participant].idle_share > BUSY_WHEN_IDLE,
             clocks: Clocks::of(&before),
+            account,
             before,
             pool,
             load,
@@ -180,10 +188,11 @@ impl Living<'_> {
         if !plan.lead_in.is_zero() {
             self.lead_in += self.load.run(Until::Duration(plan.lead_in))?.requests;
         }
-        let (cpu, delay) = (self.clocks.cpu(), self.clocks.run_delay());
+        let (cpu, delay) = (self.cpu()?, self.clocks.run_delay());
         let answered = self.load.run(Until::Duration(plan.slice))?;
+        let used = self.cpu()?.saturating_sub(cpu);
         let slices = &mut self.slices;
-        slices.cpu_ns.push(nanoseconds(self.clocks.cpu().saturating_sub(cpu)));
+        slices.cpu_ns.push(nanoseconds(used));
         slices
             .run_delay_ns
             .extend(delay.zip(self.clocks.run_delay()).map(|(before, after)| after.saturating_sub(before)));
@@ -197,6 +206,11 @@ impl Living<'_> {
         self.parsed += answered.parsed;
         self.rest();
         Ok(())
+    }
+
+    /// What the workers have used so far.
+    fn cpu(&self) -> io::Result<Duration> {
+        self.account.as_ref().map_or_else(|| Ok(self.clocks.cpu()), Account::cpu)
     }
 
     /// Another one's turn.
@@ -214,7 +228,8 @@ impl Living<'_> {
         let after = cpu::Usage::of(&pool.started_pids());
         let (total, user_share) = after.since(&self.before);
         let requests = slices.requests.iter().sum();
-        let worker_cpu = if after.has_reaped_since(&self.before) || self.clocks.have_lost() {
+        let have_ended = after.has_reaped_since(&self.before) || self.clocks.have_lost();
+        let worker_cpu = if have_ended && self.account.is_none() {
             // Told as a whole only, the lead-ins included.
             slices.cpu_ns.clear();
             total.mul_f64(requests as f64 / (requests + self.lead_in) as f64)

@@ -14,8 +14,8 @@ pub struct Slices {
     /// Nanoseconds from the first request sent to the last reply.
     #[serde(with = "column")]
     pub elapsed_ns: Vec<u64>,
-    /// Nanoseconds of processor time of the workers; nothing where they start processes that end meanwhile, whose time no
-    /// clock tells before.
+    /// Nanoseconds of processor time of the workers; nothing where they start processes that end meanwhile and no control
+    /// group could be had: no clock tells their time before.
     #[serde(with = "column")]
     pub cpu_ns: Vec<u64>,
     /// Nanoseconds for which the workers' threads could have run and had to wait for a processor: others took it. Nothing

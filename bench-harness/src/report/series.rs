@@ -43,7 +43,7 @@ pub(crate) fn of(record: &Record, measured: &[Measured]) -> String {
         }
         text += "</ul>\n";
     }
-    text += &format!("<h2>How this was made</h2>\n<p>{}</p>\n<dl>\n", escape(&method(record)));
+    text += &format!("<h2>How this was made</h2>\n<p>{}</p>\n<dl>\n", escape(&method(record, measured)));
     for (name, value) in sentences::origin(record) {
         text += &format!("<dt>{name}</dt><dd>{}</dd>\n", escape(&value));
     }
@@ -201,8 +201,8 @@ fn remarks(record: &Record, measured: &[Measured]) -> Vec<String> {
         let name = &entry.name;
         if is_whole(name) {
             remarks.push(format!(
-                "{name} starts a process for each connection, whose CPU the kernel tells in ticks of 10 ms, for a whole launch: \
-                 it is known less exactly than the others' is."
+                "{name} starts a process for each connection, and no control group could be made, which would have told its \
+                 CPU: the kernel tells it in ticks of 10 ms, for a whole launch. It is known less exactly than the others' is."
             ));
         }
         if entry.wakes_all
@@ -219,18 +219,23 @@ fn remarks(record: &Record, measured: &[Measured]) -> Vec<String> {
     remarks
 }
 
-fn method(record: &Record) -> String {
+fn method(record: &Record, measured: &[Measured]) -> String {
     let plan = &record.plan;
+    let mut turns: Vec<String> = Vec::new();
+    for of_group in measured.iter().map(|measured| measured.group.turns.to_string()) {
+        if !turns.contains(&of_group) {
+            turns.push(of_group);
+        }
+    }
     format!(
-        "All entries of a size had a fresh pool, and all pools lived at once ({}). Each was asked for {} slices of {} ms, in \
+        "All entries of a size had a fresh pool, and all pools lived at once ({}). Each was asked for {}, in \
          cycles of one slice of everybody, in an order shuffled anew; {} launches repeated that on fresh pools, the sizes of \
          a group in turn. Every reply was checked. What is shown is the Hodges-Lehmann estimate over the launches, on \
          logarithms, and the interval from the least launch to the greatest, which holds the truth in {:.0} of 100 cases. \
          Criterion has the same slices, and takes them for independent, which those of a launch are not: its intervals are \
          too sure. Only what that run was asked for stands here.",
         sentences::regime_words(plan),
-        plan.slices,
-        plan.slice.as_millis(),
+        turns.join(" or "),
         plan.launches,
         // The least and the greatest miss where all launches lie to one side.
         100.0 * (1.0 - 0.5_f64.powi(plan.launches as i32 - 1)),

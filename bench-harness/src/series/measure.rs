@@ -80,8 +80,8 @@ fn seconds_per_request(figures: &Figures, figure: Figure) -> Vec<f64> {
     let spent = match figure {
         Figure::Time => &slices.elapsed_ns,
         Figure::Cpu if slices.cpu_ns.is_empty() => {
-            // A process for each connection: no clock tells its time before it is reaped, so no slice has a figure of its own.
-            // Each stands for the whole launch, whose total the kernel tells in ticks of 10 ms.
+            // A process for each connection, without an account: no clock tells its time before it is reaped, so no slice has
+            // a figure of its own. Each stands for the whole launch, whose total the kernel tells in ticks of 10 ms.
             let of_launch = figures.worker_cpu.as_secs_f64() / figures.requests as f64;
             return vec![of_launch; slices.requests.len()];
         }
