@@ -1,5 +1,5 @@
 //! Series: the same measurement at several sizes, which is what `cargo bench` draws. A group of them says what is measured;
-//! all points of a group are measured here, in interleaved slices, before anybody looks at one of them.
+//! all points are measured here, in interleaved slices, before anybody looks at one of them.
 //!
 //! ```text
 //!   GROUPS ──► ids (cargo bench -- --list)
@@ -59,7 +59,7 @@ pub(crate) struct Turns {
 }
 
 /// Where a request takes microseconds: the shorter the turns, the closer together lies what is compared.
-const SHORT: Turns = Turns { slices: 24, slice: Duration::from_millis(5) };
+const SHORT: Turns = Turns { slices: 36, slice: Duration::from_millis(3) };
 /// Where a request takes milliseconds, of which a turn has to hold several.
 const LONG: Turns = Turns { slices: 6, slice: Duration::from_millis(25) };
 
@@ -117,15 +117,7 @@ const fn over_clients(name: &'static str, cpu_name: &'static str, mode: Mode) ->
 
 /// What is not `/hello`, with kept connections, as front ends prefer them.
 const fn of_workload(name: &'static str, sizes: &'static [usize]) -> Group {
-    Group {
-        name,
-        cpu_name: None,
-        mode: Mode::Keep,
-        workload: name,
-        over: Over::Clients,
-        sizes,
-        turns: LONG,
-    }
+    Group { name, cpu_name: None, mode: Mode::Keep, workload: name, over: Over::Clients, sizes, turns: LONG }
 }
 
 impl Group {

@@ -114,28 +114,34 @@ impl<'a> Laboratory<'a> {
         laboratory
     }
 
-    /// Measures what is asked for of a group, all of it at once.
-    pub(crate) fn measure(&mut self, group: &'static Group) -> anyhow::Result<()> {
-        let is_asked =
-            |name: &str, size| group.figures().any(|(chart, _)| self.asked.contains(&id(chart, name, size)));
-        let part = part_of(&self.lineup, group, |name| group.sizes.iter().any(|size| is_asked(name, *size)));
-        if part.participants.is_empty() {
-            return Ok(());
+    /// Measures what is asked for.
+    pub(crate) fn measure(&mut self) -> anyhow::Result<()> {
+        let Self { asked, lineup, .. } = &*self;
+        let is_asked = |group: &Group, name: &str, size| {
+            group.figures().any(|(chart, _)| asked.contains(&id(chart, name, size)))
+        };
+        let mut cycles = 0;
+        for group in &GROUPS {
+            let takes_part = |size| move |name: &str| is_asked(group, name, size);
+            let entries_with = |size| part_of(lineup, group, takes_part(size)).entries.len();
+            let count = group.sizes.iter().map(|size| entries_with(*size)).max().unwrap_or_default();
+            if count == 0 {
+                continue;
+            }
+            let sizes: Vec<usize> =
+                group.sizes.iter().copied().filter(|size| entries_with(*size) > 0).collect();
+            cycles += group.samples() * sizes.len();
+            let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
+            let (sizes, name, over) = (sizes.join(", "), group.name, group.over);
+            let plural = if count == 1 { "entry" } else { "entries" };
+            eprintln!("{name:>20}  {count} {plural} side by side: {sizes} {over}");
         }
-        let anybody = |size: &&usize| part.participants.iter().any(|one| is_asked(&one.name, **size));
-        let sizes: Vec<String> = group.sizes.iter().filter(anybody).map(usize::to_string).collect();
-        let (count, name) = (part.participants.len(), group.name);
-        let plural = if count == 1 { "entry" } else { "entries" };
-        eprintln!(
-            "{name:>20}  {count} {plural} side by side, {LAUNCHES} launches: {} {}",
-            sizes.join(", "),
-            group.over
-        );
-        let line = line(group.samples() * sizes.len());
-        let (seed, mut failures) = (self.record.plan.seed, Vec::new());
-        let mut see = |size, seen: Seen<'_>| match seen {
+        let line = line(cycles);
+        let mut failures = Vec::new();
+        let mut see = |group: &Group, size, seen: Seen<'_>| match seen {
             Seen::Cycle { launch, .. } => {
-                line.set_message(format!("launch {launch}, {size} {}", group.over));
+                let (name, over) = (group.name, group.over);
+                line.set_message(format!("launch {launch} of {LAUNCHES}: {name}, {size} {over}"));
                 line.inc(1);
             }
             Seen::Void(trial) => {
@@ -150,26 +156,33 @@ impl<'a> Laboratory<'a> {
             }
             _ => {}
         };
-        let measured =
-            series::measure(group, &self.lineup, seed, is_asked, &AtomicBool::new(false), &mut see)?;
-        line.finish_and_clear();
         // Nobody tells it to stop.
-        let Some(measured) = measured else { return Ok(()) };
-        for participant in &part.participants {
-            let name = &participant.name;
-            let is_missing =
-                |size: &&usize| is_asked(name, **size) && measured.trials_of(name, **size).next().is_none();
-            let missing: Vec<String> = group.sizes.iter().filter(is_missing).map(usize::to_string).collect();
-            if !missing.is_empty() {
-                let why = match group.mode {
-                    Mode::Multiplex if !participant.multiplexes => "it does not multiplex",
-                    _ => "it takes no part",
+        let (seed, stop) = (self.record.plan.seed, AtomicBool::new(false));
+        let measured = series::measure(&GROUPS, lineup, seed, is_asked, &stop, &mut see)?;
+        line.finish_and_clear();
+        let measured = measured.unwrap_or_default();
+        for measured in &measured {
+            let group = measured.group;
+            for participant in &lineup.participants {
+                let name = &participant.name;
+                let is_missing = |size: &&usize| {
+                    group.is_for(participant.kind)
+                        && is_asked(group, name, **size)
+                        && measured.trials_of(name, **size).next().is_none()
                 };
-                eprintln!("{:>20}  {name} is skipped with {}: {why}", group.name, missing.join(", "));
+                let missing: Vec<String> =
+                    group.sizes.iter().filter(is_missing).map(usize::to_string).collect();
+                if !missing.is_empty() {
+                    let why = match group.mode {
+                        Mode::Multiplex if !participant.multiplexes => "it does not multiplex",
+                        _ => "it takes no part",
+                    };
+                    eprintln!("{:>20}  {name} is skipped with {}: {why}", group.name, missing.join(", "));
+                }
             }
         }
         self.failures.append(&mut failures);
-        self.measured.push(measured);
+        self.measured = measured;
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //!
 //! **Criterion measures nothing here.** It finishes one benchmark before it begins the next, so that what is to be compared
 //! lies minutes apart, and a machine does not stay the same for minutes. So before it is asked for the first time, all points
-//! of a group are measured as `fcgi-lab compare` does it ([`bench_harness::series`]): all pools of a point live at the same
+//! are measured as `fcgi-lab compare` does it ([`bench_harness::series`]): all pools of a point live at the same
 //! time, on the same cores, and have their turns of some milliseconds in an order shuffled anew, in three launches. Then
 //! `iter_custom` hands one of these slices to Criterion for each sample that it wants, scaled to the iterations that it asks
 //! for. So its mean, its violins, its lines and its baselines tell of an interleaved run. For that:
@@ -116,7 +116,7 @@ fn run(criterion: &mut Criterion) -> anyhow::Result<ExitCode> {
     launch::try_here(Family::Unix)?;
     let (entries, absent) = found.build(&asked);
     let mut laboratory = Laboratory::open(&entries, absent, &asked);
-    GROUPS.iter().try_for_each(|group| laboratory.measure(group))?;
+    laboratory.measure()?;
     let mut failures = laboratory.failures.clone();
     for measured in &laboratory.measured {
         for (chart, figure) in measured.group.figures() {

@@ -83,7 +83,8 @@ mod tests {
 
     /// A shell that starts another one for each line that it reads, which works and ends.
     fn pool() -> Child {
-        let script = "while read line; do sh -c 'i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done'; echo; done";
+        let script =
+            "while read line; do sh -c 'i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done'; echo; done";
         let mut command = Command::new("sh");
         command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
     }

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use fcgi_load::{Latency, Until};
@@ -27,6 +28,10 @@ use crate::usage;
 
 /// What a pool takes to start and to end, roughly.
 const POOL: Duration = Duration::from_millis(80);
+
+/// How long workers have to come to rest after the last reply. The kernel adds what a thread has run to its process's clock when
+/// the thread stops, or at a tick; a clock that is read while a worker still runs lacks up to 4 ms.
+const REST: Duration = Duration::from_micros(200);
 
 /// What a launch needs of the experiment.
 pub(super) struct Launcher<'a> {
@@ -210,6 +215,7 @@ impl Living<'_> {
 
     /// What the workers have used so far.
     fn cpu(&self) -> io::Result<Duration> {
+        thread::sleep(REST);
         self.account.as_ref().map_or_else(|| Ok(self.clocks.cpu()), Account::cpu)
     }
 

@@ -14,36 +14,40 @@ pub struct Measured {
     pub trials: Vec<(usize, Trial)>,
 }
 
-/// Measures those points of a group that are asked for. In each launch all entries of a size live at the same time and have
-/// their turns, so what is compared was measured within a tenth of a second; the launches of a size lie far apart. None where
-/// it was told to stop.
+/// Measures those points that are asked for. In each launch all entries of a size live at the same time and have their turns,
+/// so what is compared was measured within a tenth of a second. The launches of a size lie far apart, with all the others
+/// between, so that what the machine does for a while meets one of them. None where it was told to stop.
 ///
 /// # Errors
 ///
 /// The regime cannot be had here.
 pub fn measure(
-    group: &'static Group,
+    groups: &'static [Group],
     lineup: &Lineup<'_>,
     seed: u64,
-    is_asked: impl Fn(&str, usize) -> bool,
+    is_asked: impl Fn(&Group, &str, usize) -> bool,
     stop: &AtomicBool,
-    see: &mut dyn FnMut(usize, Seen<'_>),
-) -> anyhow::Result<Option<Measured>> {
-    let mut trials = Vec::new();
+    see: &mut dyn FnMut(&'static Group, usize, Seen<'_>),
+) -> anyhow::Result<Option<Vec<Measured>>> {
+    let mut all: Vec<Measured> = groups.iter().map(|group| Measured { group, trials: Vec::new() }).collect();
     for launch in 1..=LAUNCHES {
-        for (at, &size) in group.sizes.iter().enumerate() {
-            let part = part_of(lineup, group, |name| is_asked(name, size));
-            // No entry has a twin: there is no verdict here that a twin could check.
-            let reference = "";
-            let plan = group.plan(size, seed.wrapping_add((at * LAUNCHES) as u64));
-            let mut see = |seen: Seen<'_>| see(size, seen);
-            let Some(of_size) = experiment::launch(&plan, &part, reference, launch, stop, &mut see)? else {
-                return Ok(None);
-            };
-            trials.extend(of_size.into_iter().map(|trial| (size, trial)));
+        for Measured { group, trials } in &mut all {
+            for (at, &size) in group.sizes.iter().enumerate() {
+                let part = part_of(lineup, group, |name| is_asked(group, name, size));
+                // No entry has a twin: there is no verdict here that a twin could check.
+                let reference = "";
+                let plan = group.plan(size, seed.wrapping_add((at * LAUNCHES) as u64));
+                let mut see = |seen: Seen<'_>| see(group, size, seen);
+                let Some(of_size) = experiment::launch(&plan, &part, reference, launch, stop, &mut see)?
+                else {
+                    return Ok(None);
+                };
+                trials.extend(of_size.into_iter().map(|trial| (size, trial)));
+            }
         }
     }
-    Ok(Some(Measured { group, trials }))
+    all.retain(|measured| !measured.trials.is_empty());
+    Ok(Some(all))
 }
 
 /// Those of a line-up who stand in a group and are asked for.
