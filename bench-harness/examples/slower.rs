@@ -24,11 +24,11 @@ struct Slower {
 impl Handler for Slower {
     type Job = <Workload as Handler>::Job;
 
-    fn start(&self, request: &Request) -> Self::Job {
+    fn start(&self, request: Request<'_>) -> Self::Job {
         self.handler.start(request)
     }
 
-    fn step(&self, request: &Request, job: &mut Self::Job, stdout: &mut Stdout<'_>) -> Step {
+    fn step(&self, request: Request<'_>, job: &mut Self::Job, stdout: &mut Stdout<'_>) -> Step {
         if self.share > 0.0 && self.steps.fetch_add(1, Ordering::Relaxed).is_multiple_of(STEPS) {
             self.burn();
         }

@@ -1,7 +1,8 @@
 //! Any bytes, in reads of any length, for a connection whose limits they can reach.
 //!
 //! - Nothing panics, not even after a failure.
-//! - How the bytes are cut into reads changes neither events nor output.
+//! - How the bytes are cut into reads changes neither events nor output, nor does it whether whole requests are taken from
+//!   the input.
 //! - Output that the connection makes is at most five times its input, at any moment.
 //! - Memory has a bound that the limits make, whatever comes.
 //! - What is handed over is within the limits; an abort names a request that the application holds.
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 
 use fcgi_fuzz::{memory, wire};
 use fcgi_proto::{
-    AppStatus, Values, Connection, Event, Limits, ProtocolError, ProtocolStatus, Request, RequestId,
+    AppStatus, Values, Connection, Event, Limits, OwnedRequest, ProtocolError, ProtocolStatus, Request, RequestId,
     Spares, Stdout, response,
 };
 use libfuzzer_sys::fuzz_target;
@@ -28,13 +29,22 @@ fuzz_target!(|data: &[u8]| {
     let Some((setup, input)) = Setup::read(data) else {
         return;
     };
-    let whole = Trace::of(setup, input, |_| usize::MAX);
-    let byte_by_byte = Trace::of(setup, input, |_| 1);
+    let whole = Trace::of(setup, input, Path::Records, |_| usize::MAX);
+    let straight = Trace::of(setup, input, Path::WholeFirst, |_| usize::MAX);
+    assert_eq!(whole, straight, "on the straight path");
+    let byte_by_byte = Trace::of(setup, input, Path::Records, |_| 1);
     assert_eq!(whole, byte_by_byte, "byte by byte");
-    let random = Trace::of(setup, input, |at| setup.read_length(at));
+    let random = Trace::of(setup, input, Path::WholeFirst, |at| setup.read_length(at));
     assert_eq!(whole, random, "in random reads");
     check_output(input, &whole.out);
 });
+
+/// How a request is received: record by record, or from the input if it lies there whole.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Path {
+    Records,
+    WholeFirst,
+}
 
 #[derive(Clone, Copy)]
 struct Setup {
@@ -69,10 +79,9 @@ impl Setup {
         1 + (mixed as usize & 63 >> (mixed >> 8 & 7))
     }
 
-    /// For each request that is served: its two buffers, which double as they grow, and itself with the places of its
-    /// parameters. For each that is refused too: its slot. And the names of GET_VALUES.
+    /// For each request that is served: its two buffers, which double as they grow, and itself. For each that is refused too: its slot. And the names of GET_VALUES.
     fn memory_bound(&self, input: usize) -> usize {
-        let request = 640 + 2 * self.limits.params_bytes + 2 * self.limits.body_bytes;
+        let request = 256 + 2 * self.limits.params_bytes + 2 * self.limits.body_bytes;
         self.limits.requests * request + (4 * self.limits.requests + 4) * 64 + 2 * input + 64
     }
 }
@@ -88,7 +97,7 @@ struct Trace {
 }
 
 impl Trace {
-    fn of(setup: Setup, input: &[u8], length: impl Fn(usize) -> usize) -> Self {
+    fn of(setup: Setup, input: &[u8], path: Path, length: impl Fn(usize) -> usize) -> Self {
         let mut trace = Self {
             events: Vec::with_capacity(256),
             out: Vec::with_capacity(1024),
@@ -107,6 +116,23 @@ impl Trace {
             at = end;
             loop {
                 let output = trace.out.len();
+                if path == Path::WholeFirst
+                    && let Some(request) = connection.receive_whole(&mut read)
+                {
+                    trace.hear_request(setup, request);
+                    if setup.holds == 0 {
+                        answer(request, AppStatus::SUCCESS, &mut trace.out);
+                    } else {
+                        held.push(connection.hold(request, &mut spares));
+                        if held.len() > setup.holds {
+                            let request = held.remove(0);
+                            answer(request.as_request(), AppStatus::SUCCESS, &mut trace.out);
+                            connection.recycle(request, &mut spares);
+                        }
+                    }
+                    others += trace.out.len() - output;
+                    continue;
+                }
                 let received = connection.receive(&mut read, &mut trace.out, &mut spares);
                 own += trace.out.len() - output;
                 let consumed = end - read.len();
@@ -115,7 +141,7 @@ impl Trace {
                 match received {
                     Ok(Some(event)) => {
                         if let Some((request, status)) = trace.hear(setup, event, &mut held) {
-                            answer(&request, status, &mut trace.out);
+                            answer(request.as_request(), status, &mut trace.out);
                             connection.recycle(request, &mut spares);
                         }
                     }
@@ -150,33 +176,38 @@ impl Trace {
         trace
     }
 
-    /// Writes the event down. Returns the request that the application ends on it.
-    fn hear(&mut self, setup: Setup, event: Event, held: &mut Vec<Request>) -> Option<(Request, AppStatus)> {
+    fn hear_request(&mut self, setup: Setup, request: Request<'_>) {
         self.events.extend_from_slice(&(self.out.len() as u32).to_be_bytes());
+        self.events.push(b'R');
+        self.events.extend_from_slice(&request.id().to_be_bytes());
+        self.events.push(u8::from(request.keeps_connection()));
+        let mut params = 0;
+        for (name, value) in request.params().iter() {
+            params += 2 + name.len() + value.len();
+            for text in [name, value] {
+                self.events.extend_from_slice(&(text.len() as u32).to_be_bytes());
+                self.events.extend_from_slice(text);
+            }
+        }
+        self.events.extend_from_slice(request.body());
+        assert!(params <= setup.limits.params_bytes, "{params} bytes of parameters");
+        assert!(request.body().len() <= setup.limits.body_bytes);
+    }
+
+    /// Writes the event down. Returns the request that the application ends on it.
+    fn hear(&mut self, setup: Setup, event: Event, held: &mut Vec<OwnedRequest>) -> Option<(OwnedRequest, AppStatus)> {
         match event {
             Event::Request(request) => {
-                self.events.push(b'R');
-                self.events.extend_from_slice(&request.id().to_be_bytes());
-                self.events.push(u8::from(request.keeps_connection()));
-                let mut params = 0;
-                for (name, value) in request.params().iter() {
-                    params += 2 + name.len() + value.len();
-                    for text in [name, value] {
-                        self.events.extend_from_slice(&(text.len() as u32).to_be_bytes());
-                        self.events.extend_from_slice(text);
-                    }
-                }
-                self.events.extend_from_slice(request.body());
-                assert!(params <= setup.limits.params_bytes, "{params} bytes of parameters");
-                assert!(request.body().len() <= setup.limits.body_bytes);
+                self.hear_request(setup, request.as_request());
                 held.push(request);
                 assert!(held.len() <= setup.limits.requests, "{} requests", held.len());
                 (held.len() > setup.holds).then(|| (held.remove(0), AppStatus::SUCCESS))
             }
             Event::Abort(id) => {
+                self.events.extend_from_slice(&(self.out.len() as u32).to_be_bytes());
                 self.events.push(b'A');
                 self.events.extend_from_slice(&id.to_be_bytes());
-                let of_id = |request: &Request| request.id() == id;
+                let of_id = |request: &OwnedRequest| request.id() == id;
                 let at = held.iter().position(of_id).expect("an abort of a request that is held");
                 Some((held.remove(at), AppStatus::ABORTED))
             }
@@ -184,7 +215,7 @@ impl Trace {
     }
 }
 
-fn answer(request: &Request, status: AppStatus, out: &mut Vec<u8>) {
+fn answer(request: Request<'_>, status: AppStatus, out: &mut Vec<u8>) {
     Stdout::new(out, request.id(), 0).write(request.body());
     response::end(out, request.id(), status, ProtocolStatus::RequestComplete);
 }

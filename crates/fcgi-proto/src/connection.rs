@@ -1,5 +1,8 @@
 //! The responder's side of one connection: a state machine from bytes to requests.
 
+mod whole;
+
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use thiserror::Error;
@@ -9,7 +12,7 @@ use crate::pairs::{self, Pairs};
 use crate::record::{
     self, HEADER_BYTES, Header, KEEP_CONN, ProtocolStatus, RecordType, RequestId, Role, VERSION,
 };
-use crate::request::{Request, Spares};
+use crate::request::{Content, OwnedRequest, Params, Spares};
 use crate::response::{self, AppStatus, Stdout};
 
 /// The body of BEGIN_REQUEST: role (2), flags (1), reserved (5). Spec 5.1.
@@ -18,7 +21,7 @@ const BEGIN_BYTES: usize = 8;
 /// One transport connection.
 ///
 /// ```text
-///  a request id:
+///  a request id, unless its request is answered from the input ([`Connection::receive_whole`]):
 ///               BEGIN_REQUEST             PARAMS and STDIN ended            recycle
 ///   inactive ─────────────────► Receiving ─────────────────────► Serving ──────────► inactive
 ///       │                           │  (Event::Request)             │
@@ -63,7 +66,7 @@ pub struct Connection {
 #[derive(Debug)]
 pub enum Event {
     /// A complete request. Answer it, then [`Connection::recycle`] it.
-    Request(Request),
+    Request(OwnedRequest),
     /// The peer wants this request, which the caller holds, ended as soon as possible (spec 5.4). It may name one
     /// that the caller has ended in the meantime, or the same one again.
     Abort(RequestId),
@@ -95,7 +98,7 @@ struct Slot {
     /// CONTENT_LENGTH, once PARAMS have ended.
     content_length: Option<usize>,
     /// Held while receiving; the caller holds it while serving.
-    request: Option<Request>,
+    request: Option<Box<Content>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,7 +156,7 @@ impl Connection {
         }
     }
 
-    /// Consumes `input` from the front until something is complete or `input` is empty. Replies that the protocol
+    /// Consumes `input` from the front, record by record, until something is complete or `input` is empty. Replies that the protocol
     /// itself owes are appended to `out`. Call it until it returns `None`.
     pub fn receive(
         &mut self,
@@ -183,18 +186,18 @@ impl Connection {
 
     /// The request has ended: its END_REQUEST stands in the output. Its id is inactive, its memory is used again.
     #[inline]
-    pub fn recycle(&mut self, request: Request, spares: &mut Spares) {
-        if let Some(at) = self.find(request.id()).filter(|&at| self.slots[at].phase == Phase::Serving) {
+    pub fn recycle(&mut self, OwnedRequest(content): OwnedRequest, spares: &mut Spares) {
+        if let Some(at) = self.find(content.id).filter(|&at| self.slots[at].phase == Phase::Serving) {
             self.remove(at);
-            self.held_bytes -= request.held_bytes();
+            self.held_bytes -= content.held_bytes();
         }
-        spares.keep(request);
+        spares.keep(content);
     }
 
     /// Ends a complete request that nothing is left to serve: appends a 503 with FCGI_OVERLOADED (spec 5.5) to `out`, and
     /// recycles it.
     #[cold]
-    pub fn refuse_overloaded(&mut self, request: Request, out: &mut Vec<u8>, spares: &mut Spares) {
+    pub fn refuse_overloaded(&mut self, request: OwnedRequest, out: &mut Vec<u8>, spares: &mut Spares) {
         Refusal::Overloaded.encode(out, request.id());
         self.recycle(request, spares);
     }
@@ -322,11 +325,11 @@ impl Connection {
         let Some(request) = &mut self.slots[at].request else {
             return;
         };
-        let room = self.limits.params_bytes - request.params().len();
+        let room = self.limits.params_bytes - request.params.len();
         match excess(content.len(), room, Refusal::ParamsTooLarge, connection_room) {
             Some(refusal) => self.refuse(at, refusal, spares),
             None => {
-                request.params_mut().extend(content);
+                request.params.extend_from_slice(content);
                 self.held_bytes += content.len();
             }
         }
@@ -338,14 +341,14 @@ impl Connection {
         let Some(request) = &mut self.slots[at].request else {
             return;
         };
-        let room = self.limits.body_bytes - request.body().len();
+        let room = self.limits.body_bytes - request.body.len();
         match excess(content.len(), room, Refusal::BodyTooLarge, connection_room) {
             Some(refusal) => {
                 self.refuse(at, refusal, spares);
                 self.answer_refusal(at, out);
             }
             None => {
-                request.body_mut().extend_from_slice(content);
+                request.body.extend_from_slice(content);
                 self.held_bytes += content.len();
             }
         }
@@ -409,7 +412,7 @@ impl Connection {
         // Refused requests stay until their PARAMS end, and are bounded too.
         let is_crowded = self.slots.len() >= self.limits.requests.saturating_mul(2);
         if self.active < self.limits.requests && !is_crowded {
-            slot.request = Some(spares.request(id, keeps_connection));
+            slot.request = Some(spares.content(id, keeps_connection));
             self.active += 1;
         } else {
             let refusal =
@@ -433,13 +436,13 @@ impl Connection {
         let slot = &mut self.slots[at];
         slot.params_ended = true;
         if let Some(request) = &mut slot.request {
-            let is_whole = request.params_mut().end();
-            slot.content_length = request.params().value(b"CONTENT_LENGTH").and_then(number);
-            if !is_whole {
-                self.refuse(at, Refusal::MalformedParams, spares);
-            } else if slot.content_length.is_some_and(|length| length > self.limits.body_bytes) {
+            match request.end_params().map(Params::content_length) {
+                None => self.refuse(at, Refusal::MalformedParams, spares),
                 // Said before the body is sent: nothing of it need be held.
-                self.refuse(at, Refusal::BodyTooLarge, spares);
+                Some(Some(length)) if length > self.limits.body_bytes => {
+                    self.refuse(at, Refusal::BodyTooLarge, spares);
+                }
+                Some(length) => slot.content_length = length,
             }
         }
         (!self.answer_refusal(at, out)).then_some(at)
@@ -461,7 +464,7 @@ impl Connection {
         }
         let request = slot.request.as_mut()?;
         if let Some(length) = slot.content_length {
-            let body = request.body().len();
+            let body = request.body.len();
             if body < length {
                 // "An updating application" must not take half a body for a whole one (spec 6.2).
                 self.refuse(at, Refusal::ShortBody, spares);
@@ -469,11 +472,11 @@ impl Connection {
                 return None;
             }
             // What goes beyond CONTENT_LENGTH is not of the body (spec 6.2).
-            request.body_mut().truncate(length);
+            request.body.truncate(length);
             self.held_bytes -= body - length;
         }
         slot.phase = Phase::Serving;
-        slot.request.take().map(Event::Request)
+        slot.request.take().map(|content| Event::Request(OwnedRequest(content)))
     }
 
     fn abort(&mut self, id: RequestId, out: &mut Vec<u8>, spares: &mut Spares) -> Option<Event> {
@@ -582,18 +585,6 @@ fn excess(more: usize, own_room: usize, own: Refusal, connection_room: usize) ->
         false if more > connection_room => Some(Refusal::Overloaded),
         _ => None,
     }
-}
-
-/// A CONTENT_LENGTH, where it is a number. Front ends leave it out or empty where there is no body.
-#[inline]
-fn number(digits: &[u8]) -> Option<usize> {
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0_usize, |number, digit| {
-        let digit = digit.is_ascii_digit().then(|| usize::from(digit - b'0'))?;
-        Some(number.saturating_mul(10).saturating_add(digit))
-    })
 }
 
 impl Refusal {

@@ -3,16 +3,18 @@
 //! ```text
 //!            input: &[u8]                            output: Vec<u8>
 //!                 │                                        ▲
-//!                 ▼                                        │
-//!   ┌─────────────────────────────┐  protocol replies      │
-//!   │ Connection::receive         │────────────────────────┤
-//!   │ (GET_VALUES, roles, limits) │                        │
-//!   └──────┬──────────────────────┘                        │
-//!          │ Event::Request(Request)                       │
-//!          ▼                                               │
-//!   the application ── Stdout::write ── response::end ─────┘
-//!          │
-//!          └─ Connection::recycle(Request): its id is free, its memory used again
+//!      usual, and │ anything else                          │
+//!        whole    ▼                                        │
+//!          │  ┌─────────────────────────────┐  protocol    │
+//!          │  │ Connection::receive         │──────────────┤
+//!          │  │ (GET_VALUES, roles, limits) │   replies    │
+//!          │  └─────┬───────────────────────┘              │
+//!          │        │ Event::Request(OwnedRequest)         │
+//!          ▼        ▼                                      │
+//!       the application (Request) ── Stdout::write ── response::end
+//!          │        │
+//!          │        └─ Connection::recycle: its id is free, its memory used again
+//!          └─ Connection::receive_whole: a view of the input, of which nothing is left
 //! ```
 //!
 //! The caller owns every buffer and every descriptor. It reads bytes from wherever they come, feeds them to
@@ -22,7 +24,9 @@
 //!
 //! Rules that a caller keeps:
 //!
-//! 1. Call `receive` until it returns `Ok(None)`: only then is the input used up.
+//! 1. Call `receive` until it returns `Ok(None)`: only then is the input used up. To save time, call
+//!    [`Connection::receive_whole`] before each `receive`: a usual request that lies whole in the input is then answered from
+//!    there, and is copied only if it has to wait ([`Connection::hold`]).
 //! 2. After `Err`, close the connection; the others are not concerned.
 //! 3. Encode [`response::end`] and call [`Connection::recycle`] before the bytes can reach the peer: from then on
 //!    the peer may use the id again (spec 3.3).
@@ -36,7 +40,7 @@
 //!
 //! ```
 //! use fcgi_proto::{
-//!     AppStatus, Values, Connection, Event, Limits, ProtocolStatus, Spares, Stdout, response,
+//!     AppStatus, Values, Connection, Event, Limits, ProtocolStatus, Request, Spares, Stdout, response,
 //! };
 //!
 //! let values = Values { connections: 1, requests: 128, multiplexes: true };
@@ -49,18 +53,26 @@
 //!     \x01\x04\0\x01\0\x13\x05\0\x0b\x06SCRIPT_NAME/hello\0\0\0\0\0\x01\x04\0\x01\0\0\0\0\
 //!     \x01\x05\0\x01\0\0\0\0";
 //!
-//! while let Some(event) = connection.receive(&mut input, &mut output, &mut spares)? {
-//!     match event {
-//!         Event::Request(request) => {
-//!             assert_eq!(request.params().value(b"SCRIPT_NAME"), Some(&b"/hello"[..]));
-//!             let mut stdout = Stdout::new(&mut output, request.id(), 64 << 10);
-//!             stdout.write(b"Content-Type: text/plain\r\n\r\nhello\n");
-//!             drop(stdout);
-//!             response::end(&mut output, request.id(), AppStatus::SUCCESS, ProtocolStatus::RequestComplete);
+//! fn answer(request: Request<'_>, output: &mut Vec<u8>) {
+//!     assert_eq!(request.params().value(b"SCRIPT_NAME"), Some(&b"/hello"[..]));
+//!     let mut stdout = Stdout::new(output, request.id(), 64 << 10);
+//!     stdout.write(b"Content-Type: text/plain\r\n\r\nhello\n");
+//!     drop(stdout);
+//!     response::end(output, request.id(), AppStatus::SUCCESS, ProtocolStatus::RequestComplete);
+//! }
+//!
+//! while !input.is_empty() {
+//!     if let Some(request) = connection.receive_whole(&mut input) {
+//!         answer(request, &mut output);
+//!         continue;
+//!     }
+//!     match connection.receive(&mut input, &mut output, &mut spares)? {
+//!         Some(Event::Request(request)) => {
+//!             answer(request.as_request(), &mut output);
 //!             connection.recycle(request, &mut spares);
 //!         }
 //!         // Requests that take longer are kept by their id, and ended when this names them.
-//!         Event::Abort(_) => {}
+//!         Some(Event::Abort(_)) | None => {}
 //!     }
 //! }
 //!
@@ -86,5 +98,5 @@ pub mod response;
 pub use connection::{Connection, Event, ProtocolError};
 pub use limits::{Limits, Values};
 pub use record::{ProtocolStatus, RecordType, RequestId, Role};
-pub use request::{Params, Request, Spares};
+pub use request::{OwnedRequest, Params, Request, Spares};
 pub use response::{AppStatus, Stdout};

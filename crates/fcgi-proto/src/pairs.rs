@@ -14,12 +14,6 @@ impl<'a> Pairs<'a> {
         Self { rest: content }
     }
 
-    /// What stands behind the last pair.
-    #[inline]
-    pub(crate) fn rest(&self) -> &'a [u8] {
-        self.rest
-    }
-
     /// Whether the stream broke off inside a pair: there are no more, though something is left.
     pub fn is_truncated(&self) -> bool {
         !self.rest.is_empty() && self.clone().next().is_none()
@@ -31,17 +25,89 @@ impl<'a> Iterator for Pairs<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let (name, value, rest) = match *self.rest {
-            // Both lengths in one byte is what nearly every pair looks like.
-            [name, value, ref rest @ ..] if (name | value) & 0x80 == 0 => {
-                split(rest, usize::from(name), usize::from(value))
-            }
-            [] => None,
-            _ => split_long(self.rest),
+        let (&[name, value], rest) = self.rest.split_first_chunk()?;
+        // Both lengths in one byte is what nearly every pair looks like.
+        let (name, value, rest) = if (name | value) & 0x80 == 0 {
+            split(rest, usize::from(name), usize::from(value))
+        } else {
+            split_long(self.rest)
         }?;
         self.rest = rest;
         Some((name, value))
     }
+}
+
+/// Which names a stream may have: more than it has, never less. A name is told from others by its length and first byte.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Names(u64);
+
+impl Names {
+    /// Walks once over the lengths of all pairs. None: the stream breaks off inside a pair.
+    #[inline(always)]
+    pub(crate) fn of(content: &[u8]) -> Option<Self> {
+        let (mut found, mut all_lengths, mut rest) = (Self(0), 0, content);
+        while let [name, value, first, ..] = *rest {
+            found.insert(name, first);
+            all_lengths |= name | value;
+            let Some(behind) = rest.get(2 + usize::from(name) + usize::from(value)..) else {
+                return Self::of_long(content);
+            };
+            rest = behind;
+        }
+        match rest {
+            // The last pair may have neither name nor value.
+            [] | [0, 0] if all_lengths & 0x80 == 0 => Some(found),
+            _ => Self::of_long(content),
+        }
+    }
+
+    /// The same for pairs of any length, and where a pair is cut off.
+    #[cold]
+    fn of_long(content: &[u8]) -> Option<Self> {
+        let (mut pairs, mut found) = (Pairs::new(content), Self(0));
+        for (name, _) in pairs.by_ref() {
+            found.insert(name.len() as u8, name.first().copied().unwrap_or_default());
+        }
+        (!pairs.is_truncated()).then_some(found)
+    }
+
+    #[inline]
+    fn insert(&mut self, length: u8, first: u8) {
+        self.0 |= Self::bit(length, first);
+    }
+
+    /// One of 64, by the low bits of the name's length.
+    #[inline]
+    fn bit(length: u8, first: u8) -> u64 {
+        1 << ((u32::from(length) * 5 + u32::from(first)) % 64)
+    }
+
+    /// False: nobody sent this name.
+    #[inline]
+    pub(crate) fn may_hold(self, name: &[u8]) -> bool {
+        name.first().is_none_or(|first| self.0 & Self::bit(name.len() as u8, *first) != 0)
+    }
+}
+
+/// The first value under `name`. Of the pairs before it, the lengths alone are looked at. Inlined, so that a
+/// name that is known when this is compiled is compared without a call.
+#[inline(always)]
+pub(crate) fn value<'a>(content: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let mut rest = content;
+    while let [name_length, value_length, behind @ ..] = rest {
+        if (name_length | value_length) & 0x80 != 0 {
+            return Pairs::new(rest).find_map(|(this, value)| (this == name).then_some(value));
+        }
+        let name_length = usize::from(*name_length);
+        let (pair, next) = behind.split_at_checked(name_length + usize::from(*value_length))?;
+        if name_length == name.len()
+            && let Some(value) = pair.strip_prefix(name)
+        {
+            return Some(value);
+        }
+        rest = next;
+    }
+    None
 }
 
 /// A pair whose lengths are known, from the front of `bytes`, and what stands behind it.

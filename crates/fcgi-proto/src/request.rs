@@ -1,150 +1,153 @@
-//! A request as the peer sent it: parameters and body, in memory that is used again.
+//! A request as the peer sent it: parameters and body.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::pairs::Pairs;
+use crate::pairs::{self, Names, Pairs};
 use crate::record::RequestId;
 
-/// A complete request. Owned, sendable to another thread, one pointer wide.
-#[derive(Debug)]
-pub struct Request(Box<Content>);
-
-#[derive(Debug, Default)]
-struct Content {
-    id: RequestId,
-    keeps_connection: bool,
-    params: Params,
-    body: Vec<u8>,
+/// A complete request, as an application sees it: a view of the bytes that it lies in.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    pub(crate) id: RequestId,
+    pub(crate) keeps_connection: bool,
+    pub(crate) params: Params<'a>,
+    pub(crate) body: &'a [u8],
 }
 
-impl Request {
+impl<'a> Request<'a> {
+    /// The id its records carry.
+    #[inline]
+    pub fn id(self) -> RequestId {
+        self.id
+    }
+
+    /// FCGI_KEEP_CONN: whether the connection outlives the response (spec 5.1).
+    #[inline]
+    pub fn keeps_connection(self) -> bool {
+        self.keeps_connection
+    }
+
+    /// The parameters (spec 6.2: CGI's environment variables).
+    #[inline]
+    pub fn params(self) -> Params<'a> {
+        self.params
+    }
+
+    /// The body, at most CONTENT_LENGTH bytes (spec 6.2).
+    #[inline]
+    pub fn body(self) -> &'a [u8] {
+        self.body
+    }
+}
+
+/// A complete request in memory of its own, which is used again. Sendable to another thread, one pointer wide.
+#[derive(Debug)]
+pub struct OwnedRequest(pub(crate) Box<Content>);
+
+impl OwnedRequest {
     /// The id its records carry.
     #[inline]
     pub fn id(&self) -> RequestId {
         self.0.id
     }
 
-    /// FCGI_KEEP_CONN: whether the connection outlives the response (spec 5.1).
+    /// What an application sees of it.
     #[inline]
-    pub fn keeps_connection(&self) -> bool {
-        self.0.keeps_connection
+    pub fn as_request(&self) -> Request<'_> {
+        let Content { id, keeps_connection, params, names, body } = &*self.0;
+        let params = Params { bytes: params, names: *names };
+        Request { id: *id, keeps_connection: *keeps_connection, params, body }
+    }
+}
+
+/// What has come of a request, and the memory that it is in.
+#[derive(Debug, Default)]
+pub(crate) struct Content {
+    pub(crate) id: RequestId,
+    pub(crate) keeps_connection: bool,
+    /// As they were sent. Record borders mean nothing to them (spec 3.3): a pair may straddle two.
+    pub(crate) params: Vec<u8>,
+    /// Of the parameters, once they have ended.
+    pub(crate) names: Names,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Content {
+    /// The stream of parameters has ended. None: inside a pair.
+    #[inline]
+    pub(crate) fn end_params(&mut self) -> Option<Params<'_>> {
+        let params = Params::new(&self.params)?;
+        self.names = params.names;
+        Some(params)
     }
 
-    /// The parameters (spec 6.2: CGI's environment variables).
+    /// Takes over what such a request says.
     #[inline]
-    pub fn params(&self) -> &Params {
-        &self.0.params
-    }
-
-    /// The body, at most CONTENT_LENGTH bytes (spec 6.2).
-    #[inline]
-    pub fn body(&self) -> &[u8] {
-        &self.0.body
+    pub(crate) fn copy_from(&mut self, request: Request<'_>) {
+        self.params.extend_from_slice(request.params.bytes);
+        self.names = request.params.names;
+        self.body.extend_from_slice(request.body);
     }
 
     /// Bytes of parameters and body held.
     #[inline]
     pub(crate) fn held_bytes(&self) -> usize {
-        self.0.params.len() + self.0.body.len()
+        self.params.len() + self.body.len()
     }
 
     #[inline]
-    pub(crate) fn params_mut(&mut self) -> &mut Params {
-        &mut self.0.params
+    fn capacity(&self) -> usize {
+        self.params.capacity() + self.body.capacity()
     }
+}
 
+/// Parameters in the order they came, names and values as bytes (spec 3.4: they may be binary). They stand as they were
+/// sent, and a lookup walks over them: who asks for three of twenty pays for three.
+#[derive(Clone, Copy, Debug)]
+pub struct Params<'a> {
+    bytes: &'a [u8],
+    names: Names,
+}
+
+impl<'a> Params<'a> {
+    /// None: the stream breaks off inside a pair.
     #[inline]
-    pub(crate) fn body_mut(&mut self) -> &mut Vec<u8> {
-        &mut self.0.body
+    pub(crate) fn new(bytes: &'a [u8]) -> Option<Self> {
+        Names::of(bytes).map(|names| Self { bytes, names })
     }
-}
 
-/// Parameters in the order they came, names and values as bytes (spec 3.4: they may be binary).
-///
-/// Kept as they were sent. Only a pair's lengths say where the next one stands, so a walk over pairs waits for each in
-/// turn. One walk is made, to see whether all are whole; it notes the first places, so that lookups need none.
-#[derive(Debug, Default)]
-pub struct Params {
-    bytes: Vec<u8>,
-    places: [Place; PLACES],
-    /// Places that are noted.
-    noted: usize,
-    /// Where the pairs begin that are not.
-    rest: usize,
-}
+    /// The length of the body that they announce. Front ends leave CONTENT_LENGTH out or empty where there is none.
+    #[inline(always)]
+    pub(crate) fn content_length(self) -> Option<usize> {
+        self.value(b"CONTENT_LENGTH").and_then(number)
+    }
 
-/// As many as most requests have. Lookups walk on to those behind them.
-const PLACES: usize = 32;
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Place {
-    /// Bytes of the name.
-    name: usize,
-    /// Where the pair begins.
-    start: usize,
-}
-
-impl Params {
     /// The first value under `name`.
     #[inline]
-    pub fn value(&self, name: &[u8]) -> Option<&[u8]> {
-        for place in self.places.get(..self.noted)? {
-            if place.name == name.len()
-                && let (this, value) = Pairs::new(self.bytes.get(place.start..)?).next()?
-                && this == name
-            {
-                return Some(value);
-            }
+    pub fn value(self, name: &[u8]) -> Option<&'a [u8]> {
+        if !self.names.may_hold(name) {
+            return None;
         }
-        if self.rest < self.bytes.len() { self.unnoted(name) } else { None }
-    }
-
-    #[cold]
-    fn unnoted(&self, name: &[u8]) -> Option<&[u8]> {
-        Pairs::new(self.bytes.get(self.rest..)?).find_map(|(this, value)| (this == name).then_some(value))
+        pairs::value(self.bytes, name)
     }
 
     /// All pairs, in the order they came.
     #[inline]
-    pub fn iter(&self) -> Pairs<'_> {
-        Pairs::new(&self.bytes)
+    pub fn iter(self) -> Pairs<'a> {
+        Pairs::new(self.bytes)
     }
+}
 
-    /// Appends stream content as it comes. Record borders mean nothing to it (spec 3.3): a pair may straddle them.
-    #[inline]
-    pub(crate) fn extend(&mut self, content: &[u8]) {
-        self.bytes.extend_from_slice(content);
+#[inline]
+fn number(digits: &[u8]) -> Option<usize> {
+    if digits.is_empty() {
+        return None;
     }
-
-    /// The stream has ended: notes places. False: it broke off inside a pair.
-    #[inline]
-    pub(crate) fn end(&mut self) -> bool {
-        let length = self.bytes.len();
-        let mut pairs = Pairs::new(&self.bytes);
-        let (mut noted, mut rest) = (0, 0);
-        while let Some(place) = self.places.get_mut(noted)
-            && let Some((name, _)) = pairs.next()
-        {
-            *place = Place { name: name.len(), start: rest };
-            rest = length - pairs.rest().len();
-            noted += 1;
-        }
-        (self.noted, self.rest) = (noted, rest);
-        pairs.by_ref().for_each(drop);
-        !pairs.is_truncated()
-    }
-
-    #[inline]
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    #[inline]
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.noted = 0;
-    }
+    digits.iter().try_fold(0_usize, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| usize::from(digit - b'0'))?;
+        Some(number.saturating_mul(10).saturating_add(digit))
+    })
 }
 
 /// Memory of requests that have ended, for those to come. One for each thread that serves, not one for each
@@ -169,17 +172,16 @@ impl Spares {
     }
 
     #[inline]
-    pub(crate) fn request(&mut self, id: RequestId, keeps_connection: bool) -> Request {
+    pub(crate) fn content(&mut self, id: RequestId, keeps_connection: bool) -> Box<Content> {
         let mut content = self.contents.pop().unwrap_or_default();
         self.bytes -= content.capacity();
         content.id = id;
         content.keeps_connection = keeps_connection;
-        Request(content)
+        content
     }
 
     #[inline]
-    pub(crate) fn keep(&mut self, request: Request) {
-        let mut content = request.0;
+    pub(crate) fn keep(&mut self, mut content: Box<Content>) {
         let bytes = self.bytes + content.capacity();
         if self.contents.len() == MAX_SPARES || bytes > MAX_SPARE_BYTES {
             return;
@@ -188,12 +190,5 @@ impl Spares {
         content.body.clear();
         self.bytes = bytes;
         self.contents.push(content);
-    }
-}
-
-impl Content {
-    #[inline]
-    fn capacity(&self) -> usize {
-        self.params.bytes.capacity() + self.body.capacity()
     }
 }

@@ -44,7 +44,16 @@ impl<'a> Stdout<'a> {
 
     /// Appends all of `bytes`, whatever the room: for heads and short bodies.
     #[inline]
-    pub fn write(&mut self, mut bytes: &[u8]) {
+    pub fn write(&mut self, bytes: &[u8]) {
+        if self.open.is_some() || bytes.is_empty() || bytes.len() > MAX_ALIGNED_CONTENT_BYTES {
+            return self.write_on(bytes);
+        }
+        self.open = Some(self.out.len());
+        self.out.extend_from_slice(&[0; HEADER_BYTES]);
+        self.out.extend_from_slice(bytes);
+    }
+
+    fn write_on(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let content = self.content_len();
             let fits = bytes.len().min(MAX_ALIGNED_CONTENT_BYTES - content);

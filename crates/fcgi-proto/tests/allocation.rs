@@ -4,7 +4,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use fcgi_proto::{
-    AppStatus, Connection, Event, Limits, ProtocolStatus, Request, Spares, Stdout, Values, response,
+    AppStatus, Connection, Event, Limits, OwnedRequest, ProtocolStatus, Request, Spares, Stdout, Values,
+    response,
 };
 
 /// Counts what each thread asks of the system's allocator.
@@ -65,7 +66,7 @@ struct Worker {
     connection: Connection,
     spares: Spares,
     output: Vec<u8>,
-    waiting: Vec<Request>,
+    waiting: Vec<OwnedRequest>,
     /// Requests answered at a time, as they would be by a handler that waits.
     at_once: usize,
     served: usize,
@@ -87,39 +88,44 @@ impl Worker {
     /// In reads of 16 KiB; what is answered is written out after each.
     fn serve(&mut self, input: &[u8]) {
         for mut read in input.chunks(16 << 10) {
-            while let Some(event) = self.receive(&mut read) {
-                let Event::Request(request) = event else { panic!("{event:?}") };
+            while let Some(request) = self.receive(&mut read) {
                 self.waiting.push(request);
                 if self.waiting.len() == self.at_once {
-                    self.answer();
+                    for request in self.waiting.drain(..) {
+                        answer(request.as_request(), &mut self.output);
+                        self.connection.recycle(request, &mut self.spares);
+                        self.served += 1;
+                    }
                 }
             }
             self.output.clear();
         }
     }
 
-    fn receive(&mut self, read: &mut &[u8]) -> Option<Event> {
-        self.connection.receive(read, &mut self.output, &mut self.spares).expect("no failure")
-    }
-
-    fn answer(&mut self) {
-        for request in self.waiting.drain(..) {
-            assert_eq!(request.params().iter().count(), 20);
-            assert_eq!(request.params().value(b"SCRIPT_NAME"), Some(&b"/hello"[..]));
-            let mut stdout = Stdout::new(&mut self.output, request.id(), 64 << 10);
-            stdout.write(b"Status: 200 OK\r\nContent-Type: text/plain\r\n\r\n");
-            stdout.write_some(b"hello\n");
-            drop(stdout);
-            response::end(
-                &mut self.output,
-                request.id(),
-                AppStatus::SUCCESS,
-                ProtocolStatus::RequestComplete,
-            );
-            self.connection.recycle(request, &mut self.spares);
+    /// A request that is held. Whoever holds one at a time answers what lies whole in the input from there.
+    fn receive(&mut self, read: &mut &[u8]) -> Option<OwnedRequest> {
+        while let Some(request) = self.connection.receive_whole(read) {
+            if self.at_once > 1 {
+                return Some(self.connection.hold(request, &mut self.spares));
+            }
+            answer(request, &mut self.output);
             self.served += 1;
         }
+        match self.connection.receive(read, &mut self.output, &mut self.spares).expect("no failure")? {
+            Event::Request(request) => Some(request),
+            other => panic!("{other:?}"),
+        }
     }
+}
+
+fn answer(request: Request<'_>, output: &mut Vec<u8>) {
+    assert_eq!(request.params().iter().count(), 20);
+    assert_eq!(request.params().value(b"SCRIPT_NAME"), Some(&b"/hello"[..]));
+    let mut stdout = Stdout::new(output, request.id(), 64 << 10);
+    stdout.write(b"Status: 200 OK\r\nContent-Type: text/plain\r\n\r\n");
+    stdout.write_some(b"hello\n");
+    drop(stdout);
+    response::end(output, request.id(), AppStatus::SUCCESS, ProtocolStatus::RequestComplete);
 }
 
 /// What nginx sends for a GET of /hello.
@@ -182,6 +188,14 @@ fn a_kept_connection_allocates_nothing() {
     let request = get(1);
     assert_eq!(allocations(|| worker.serve(&request)), 0);
     assert_eq!(worker.served, WARM_UP + ROUNDS);
+}
+
+#[test]
+fn sixty_four_whole_requests_at_once_allocate_nothing() {
+    let mut worker = Worker::new(64);
+    let input: Vec<u8> = (1..=64).flat_map(get).collect();
+    assert_eq!(allocations(|| worker.serve(&input)), 0);
+    assert_eq!(worker.served, 64 * (WARM_UP + ROUNDS));
 }
 
 #[test]

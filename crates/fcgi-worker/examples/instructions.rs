@@ -15,7 +15,7 @@ use fcgi_proto::record::{self, KEEP_CONN, RecordType};
 use fcgi_proto::{
     AppStatus, Connection, Event, Limits, ProtocolStatus, Request, Spares, Stdout, Values, pairs, response,
 };
-use fcgi_worker::{Exchange, Step, Workload};
+use fcgi_worker::{Handler, Step, Workload, run_step};
 
 /// Enough for every buffer to have grown to what it needs.
 const WARM_UP: usize = 10;
@@ -88,14 +88,25 @@ impl Worker {
         }
     }
 
-    /// As a strategy does it after a read.
+    /// As a session does it with what was read.
     #[inline]
-    fn read(&mut self, mut input: &[u8], handle: impl Fn(Request, &mut Vec<u8>) -> Request) {
+    fn read(&mut self, mut input: &[u8], handle: impl Fn(Request<'_>, &mut Vec<u8>)) {
+        while let Some(request) = self.connection.receive_whole(&mut input) {
+            handle(request, &mut self.output);
+            self.served += 1;
+        }
+        if !input.is_empty() {
+            self.read_records(input, handle);
+        }
+    }
+
+    #[inline(never)]
+    fn read_records(&mut self, mut input: &[u8], handle: impl Fn(Request<'_>, &mut Vec<u8>)) {
         while let Some(event) =
             self.connection.receive(&mut input, &mut self.output, &mut self.spares).expect("no failure")
         {
             let Event::Request(request) = event else { panic!("{event:?}") };
-            let request = handle(request, &mut self.output);
+            handle(request.as_request(), &mut self.output);
             self.connection.recycle(request, &mut self.spares);
             self.served += 1;
         }
@@ -104,23 +115,21 @@ impl Worker {
 
 /// The workload that every strategy serves.
 #[inline]
-fn handle(request: Request, output: &mut Vec<u8>) -> Request {
+fn handle(request: Request<'_>, output: &mut Vec<u8>) {
     let handler = Workload { allow_crash: false };
-    let mut exchange = Exchange::start(&handler, request);
-    let step = exchange.step(&handler, output, 64 << 10);
+    let mut job = handler.start(request);
+    let step = run_step(&handler, request, &mut job, output, 64 << 10);
     assert!(matches!(step, Step::Done(_)), "{step:?}");
-    exchange.into_request()
 }
 
 /// The same answer, for one path only.
 #[inline]
-fn answer(request: Request, output: &mut Vec<u8>) -> Request {
+fn answer(request: Request<'_>, output: &mut Vec<u8>) {
     assert_eq!(request.params().value(b"SCRIPT_NAME"), Some(&b"/hello"[..]));
     let mut stdout = Stdout::new(output, request.id(), 64 << 10);
     stdout.write(b"Content-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, world\n");
     drop(stdout);
     response::end(output, request.id(), AppStatus::SUCCESS, ProtocolStatus::RequestComplete);
-    request
 }
 
 /// What a front end sends.

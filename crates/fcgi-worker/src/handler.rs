@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fcgi_proto::{AppStatus, ProtocolStatus, Request, Stdout, response};
+use fcgi_proto::{AppStatus, OwnedRequest, ProtocolStatus, Request, Stdout, response};
 
 /// An application. It never blocks and is not async: a step says what it waits for, and how that is waited for
 /// is the strategy's.
@@ -11,10 +11,27 @@ pub trait Handler: Send + Sync + 'static {
     type Job: Send;
 
     /// Takes a request up.
-    fn start(&self, request: &Request) -> Self::Job;
+    fn start(&self, request: Request<'_>) -> Self::Job;
 
     /// Goes on with a request until it is done or has to wait. Writes at most about [`Stdout::room`] bytes.
-    fn step(&self, request: &Request, job: &mut Self::Job, stdout: &mut Stdout<'_>) -> Step;
+    fn step(&self, request: Request<'_>, job: &mut Self::Job, stdout: &mut Stdout<'_>) -> Step;
+}
+
+/// Runs one step. Appends whole records to `out`, about `room` bytes of them, and after the last step those that end the
+/// request.
+#[inline]
+pub fn run_step<H: Handler>(
+    handler: &H,
+    request: Request<'_>,
+    job: &mut H::Job,
+    out: &mut Vec<u8>,
+    room: usize,
+) -> Step {
+    let step = handler.step(request, job, &mut Stdout::new(out, request.id(), room));
+    if let Step::Done(status) = step {
+        response::end(out, request.id(), status, ProtocolStatus::RequestComplete);
+    }
+    step
 }
 
 /// What a request needs next.
@@ -28,31 +45,24 @@ pub enum Step {
     Done(AppStatus),
 }
 
-/// A request and where the handler has got to with it.
+/// A request that is held, and where the handler has got to with it.
 #[derive(Debug)]
 pub struct Exchange<H: Handler> {
-    request: Request,
+    request: OwnedRequest,
     job: H::Job,
 }
 
 impl<H: Handler> Exchange<H> {
-    /// Takes `request` up.
+    /// Of a request that was taken up.
     #[inline]
-    pub fn start(handler: &H, request: Request) -> Self {
-        let job = handler.start(&request);
+    pub fn new(request: OwnedRequest, job: H::Job) -> Self {
         Self { request, job }
     }
 
-    /// Goes one step on. Appends whole records to `out`, about `room` bytes of them, and after the last step
-    /// those that end the request.
+    /// Goes one step on, as [`run_step`] does.
     #[inline]
     pub fn step(&mut self, handler: &H, out: &mut Vec<u8>, room: usize) -> Step {
-        let id = self.request.id();
-        let step = handler.step(&self.request, &mut self.job, &mut Stdout::new(out, id, room));
-        if let Step::Done(status) = step {
-            response::end(out, id, status, ProtocolStatus::RequestComplete);
-        }
-        step
+        run_step(handler, self.request.as_request(), &mut self.job, out, room)
     }
 
     /// Ends the request early (spec 5.4): appends its end to `out`.
@@ -62,13 +72,13 @@ impl<H: Handler> Exchange<H> {
 
     /// The request, still in the handler's hands.
     #[inline]
-    pub fn request(&self) -> &Request {
-        &self.request
+    pub fn request(&self) -> Request<'_> {
+        self.request.as_request()
     }
 
     /// The request, to be recycled.
     #[inline]
-    pub fn into_request(self) -> Request {
+    pub fn into_request(self) -> OwnedRequest {
         self.request
     }
 }

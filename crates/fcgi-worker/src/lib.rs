@@ -56,7 +56,7 @@ use signals::Signals;
 pub use accepting::{Accepted, Accepting, BACK_OFF};
 pub use alarm::Alarm;
 pub use descriptor_sets::DescriptorSets;
-pub use handler::{Exchange, Handler, Step};
+pub use handler::{Exchange, Handler, Step, run_step};
 pub use listener::Listener;
 pub use pauses::Pauses;
 pub use session::Session;

@@ -67,13 +67,13 @@ const LONGEST_SECONDS: u64 = 60;
 impl Handler for Workload {
     type Job = Job;
 
-    fn start(&self, request: &Request) -> Job {
+    fn start(&self, request: Request<'_>) -> Job {
         let params = request.params();
         let head_only = params.value(b"REQUEST_METHOD") == Some(b"HEAD");
         Job { route: route(params), head_only, begun: false, done: 0 }
     }
 
-    fn step(&self, request: &Request, job: &mut Job, stdout: &mut Stdout<'_>) -> Step {
+    fn step(&self, request: Request<'_>, job: &mut Job, stdout: &mut Stdout<'_>) -> Step {
         let begins = !mem::replace(&mut job.begun, true);
         match job.route {
             Route::Hello => {
@@ -169,7 +169,7 @@ impl Handler for Workload {
     }
 }
 
-fn route(params: &Params) -> Route {
+fn route(params: Params<'_>) -> Route {
     let (path, uri_query) = path_and_query(params);
     let number = |name| {
         let query = params.value(b"QUERY_STRING").unwrap_or_default();
@@ -196,7 +196,7 @@ fn route(params: &Params) -> Route {
 
 /// SCRIPT_NAME + PATH_INFO, or REQUEST_URI where both are missing, with its query: front ends cut the path in
 /// different places.
-fn path_and_query(params: &Params) -> (Cow<'_, [u8]>, &[u8]) {
+fn path_and_query(params: Params<'_>) -> (Cow<'_, [u8]>, &[u8]) {
     match (params.value(b"SCRIPT_NAME"), params.value(b"PATH_INFO")) {
         (Some(script), None | Some(b"")) => (script.into(), b""),
         (None | Some(b""), Some(info)) => (info.into(), b""),
@@ -235,7 +235,7 @@ fn burn(microseconds: u64) {
 }
 
 /// A sorted list may be longer than the room, so it is made again for each step and goes on where it stopped.
-fn params(request: &Request, job: &mut Job, begins: bool, stdout: &mut Stdout<'_>) -> Step {
+fn params(request: Request<'_>, job: &mut Job, begins: bool, stdout: &mut Stdout<'_>) -> Step {
     let mut pairs: Vec<_> = request.params().iter().collect();
     pairs.sort();
     let mut list = Vec::new();

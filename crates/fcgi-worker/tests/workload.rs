@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fcgi_proto::{AppStatus, Connection, Event, Limits, Spares, Values};
-use fcgi_worker::{Exchange, Step, Workload};
+use fcgi_worker::{Handler, Step, Workload, run_step};
 
 /// What a request comes to: the steps it took, and the content of its STDOUT.
 struct Served {
@@ -21,11 +21,11 @@ fn serve(params: &[(&str, &str)], body: &[u8], room: usize) -> Served {
     let event = connection.receive(&mut input, &mut output, &mut spares).unwrap();
     let Some(Event::Request(request)) = event else { panic!("no request: {event:?}") };
 
-    let mut exchange = Exchange::start(&handler, request);
+    let mut job = handler.start(request.as_request());
     let mut served = Served { steps: Vec::new(), stdout: Vec::new() };
     loop {
         output.clear();
-        let step = exchange.step(&handler, &mut output, room);
+        let step = run_step(&handler, request.as_request(), &mut job, &mut output, room);
         served.stdout.extend(stdout(&output));
         served.steps.push(step);
         if matches!(step, Step::Done(_)) {

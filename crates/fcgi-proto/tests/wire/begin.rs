@@ -1,6 +1,6 @@
 //! BEGIN_REQUEST (spec 5.1): its body, and when an id may be begun.
 
-use fcgi_proto::{Connection, ProtocolError, Request};
+use fcgi_proto::{Connection, ProtocolError};
 
 use crate::dialogue::Step::{Abort, Fails, Holds, Is, Not, Peer, Reply, Serve};
 use crate::dialogue::vectors;
@@ -23,7 +23,7 @@ vectors! {
     unknown_flags_mean_nothing => [
         Peer(b"\x01\x01\0\x01\0\x08\0\0\0\x01\xfe\0\0\0\0\0"), Peer(PARAMS_END_1), Peer(STDIN_END_1),
         Serve(1, &[], b""),
-        Holds(1, |request: &Request| !request.keeps_connection()),
+        Holds(1, |request| !request.keeps_connection()),
     ];
 
     bytes_beyond_the_body_of_begin_mean_nothing => [

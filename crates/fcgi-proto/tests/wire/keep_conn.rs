@@ -1,6 +1,6 @@
 //! FCGI_KEEP_CONN (spec 5.1): who closes the connection, and when.
 
-use fcgi_proto::{Connection, Request};
+use fcgi_proto::Connection;
 
 use crate::dialogue::Step::{End, Holds, Is, Not, Peer, Reply, Serve};
 use crate::dialogue::vectors;
@@ -14,7 +14,7 @@ vectors! {
         Not(Connection::is_finished),
         Peer(BEGIN_1), Peer(PARAMS_END_1), Peer(STDIN_END_1),
         Serve(1, &[], b""),
-        Holds(1, Request::keeps_connection),
+        Holds(1, |request| request.keeps_connection()),
         Not(Connection::is_finished),
         End(1, 0),
         Reply(SERVED_1),
@@ -26,7 +26,7 @@ vectors! {
         Not(Connection::is_finished),
         Peer(STDIN_END_1),
         Serve(1, &[], b""),
-        Holds(1, |request: &Request| !request.keeps_connection()),
+        Holds(1, |request| !request.keeps_connection()),
         Not(Connection::is_finished),
         End(1, 0),
         Reply(SERVED_1),
@@ -45,8 +45,8 @@ vectors! {
         Peer(PARAMS_END_1), Peer(STDIN_END_1), Peer(PARAMS_END_2), Peer(STDIN_END_2),
         Serve(1, &[], b""),
         Serve(2, &[], b""),
-        Holds(1, |request: &Request| !request.keeps_connection()),
-        Holds(2, Request::keeps_connection),
+        Holds(1, |request| !request.keeps_connection()),
+        Holds(2, |request| request.keeps_connection()),
         End(1, 0),
         Reply(SERVED_1),
         Not(Connection::is_finished),

@@ -2,8 +2,8 @@
 
 use fcgi_proto::pairs::{self, Pairs};
 use fcgi_proto::{
-    AppStatus, Connection, Event, Limits, ProtocolError, ProtocolStatus, Request, RequestId, Spares, Stdout,
-    Values, response,
+    AppStatus, Connection, Event, Limits, OwnedRequest, ProtocolError, ProtocolStatus, Request, RequestId,
+    Spares, Stdout, Values, response,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -58,25 +58,30 @@ proptest! {
             else {
                 panic!("no request");
             };
+            let params = request.as_request().params();
             for (name, _) in &pairs {
                 let first = pairs.iter().find(|(this, _)| this == name);
-                prop_assert_eq!(request.params().value(name), first.map(|(_, value)| &value[..]));
+                prop_assert_eq!(params.value(name), first.map(|(_, value)| &value[..]));
             }
-            prop_assert_eq!(request.params().value(b"absent"), None);
+            prop_assert_eq!(params.value(b"absent"), None);
             connection.recycle(request, &mut spares);
         }
     }
 
     #[test]
     fn how_input_is_cut_changes_nothing(input in a_conversation(), reads in vec(1..40_usize, 1..20)) {
-        let whole = trace(&input, &[input.len().max(1)]);
-        prop_assert_eq!(&trace(&input, &[1]), &whole);
-        prop_assert_eq!(&trace(&input, &reads), &whole);
+        let all = input.len().max(1);
+        for holds in [0, 2] {
+            let by_records = trace(&input, &[all], holds, Path::Records);
+            for reads in [&[all][..], &[1], &reads] {
+                prop_assert_eq!(&trace(&input, reads, holds, Path::WholeFirst), &by_records, "{:?}", reads);
+            }
+        }
     }
 
     #[test]
     fn output_is_at_most_five_times_the_input(input in a_conversation()) {
-        let trace = trace(&input, &[7]);
+        let trace = trace(&input, &[7], 2, Path::WholeFirst);
         prop_assert!(trace.owed.len() <= 5 * input.len(), "{} for {}", trace.owed.len(), input.len());
     }
 }
@@ -125,9 +130,21 @@ fn some_short_pairs() -> impl Strategy<Value = Vec<(Vec<u8>, Vec<u8>)>> {
     vec((vec(0..3_u8, 0..4), vec(any::<u8>(), 0..6)), 0..80)
 }
 
-/// Records of a few ids, most of them such as may come, with lengths, paddings and bytes that may not.
+/// Records of a few ids, most of them such as may come, with lengths, paddings and bytes that may not, and whole requests
+/// among them.
 fn a_conversation() -> impl Strategy<Value = Vec<u8>> {
-    vec(a_record(), 0..40).prop_map(|records| records.concat())
+    let part = prop_oneof![4 => a_record(), 1 => a_whole_request()];
+    vec(part, 0..40).prop_map(|parts| parts.concat())
+}
+
+/// As most come, but for what may be wrong with it.
+fn a_whole_request() -> impl Strategy<Value = Vec<u8>> {
+    (1..6_u16, a_role(), 0..3_u8, some_params(), a_padding()).prop_map(
+        |(id, role, flags, params, padding)| {
+            let begin = record(1, id, &[0, role, flags, 0, 0, 0, 0, 0], 0);
+            [begin, record(4, id, &params, padding), record(4, id, b"", 0), record(5, id, b"", 0)].concat()
+        },
+    )
 }
 
 fn a_record() -> impl Strategy<Value = Vec<u8>> {
@@ -160,6 +177,8 @@ fn a_padding() -> impl Strategy<Value = u8> {
 fn some_params() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         Just(b"\x01\x01AB".to_vec()),
+        Just(b"\x01\x01AB\0\0".to_vec()),
+        Just(b"\x0e\x01CONTENT_LENGTH0".to_vec()),
         Just(b"\x0e\x01CONTENT_LENGTH9".to_vec()),
         Just(b"\x0e\x02CONTENT_LENGTH99".to_vec()),
         Just(b"\x03\x80\0\0\x10NAMsixteen bytes it".to_vec()),
@@ -196,27 +215,55 @@ enum Heard {
 const LIMITS: Limits = Limits { params_bytes: 48, body_bytes: 32, connection_bytes: 100, requests: 3 };
 const VALUES: Values = Values { connections: 1, requests: 3, multiplexes: true };
 
-/// Cuts `input` into reads of these lengths, over and over. The application holds two requests at most: then it
-/// answers the older one. One that is aborted it ends at once.
-fn trace(input: &[u8], reads: &[usize]) -> Trace {
+/// How a request is received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Path {
+    /// Record by record.
+    Records,
+    /// From the input, if it lies there whole.
+    WholeFirst,
+}
+
+/// Cuts `input` into reads of these lengths, over and over. The application holds so many requests at most: then it
+/// answers the oldest one. One that is aborted it ends at once.
+fn trace(input: &[u8], reads: &[usize], holds: usize, path: Path) -> Trace {
     let mut connection = Connection::new(LIMITS, VALUES);
     let mut spares = Spares::new();
     let (mut out, mut owed, mut events, mut error) = (Vec::new(), Vec::new(), Vec::new(), None);
-    let mut held = Vec::<Request>::new();
+    let mut held = Vec::<OwnedRequest>::new();
     let mut rest = input;
     let mut lengths = reads.iter().cycle();
     while !rest.is_empty() && error.is_none() {
         let (mut read, later) = rest.split_at(rest.len().min(*lengths.next().expect("a length")));
         rest = later;
         loop {
+            if path == Path::WholeFirst
+                && let Some(request) = connection.receive_whole(&mut read)
+            {
+                events.push(heard(request));
+                if holds == 0 {
+                    response::end(
+                        &mut out,
+                        request.id(),
+                        AppStatus::SUCCESS,
+                        ProtocolStatus::RequestComplete,
+                    );
+                } else {
+                    held.push(connection.hold(request, &mut spares));
+                    if held.len() > holds {
+                        end(held.remove(0), &mut connection, &mut out, &mut spares);
+                    }
+                }
+                continue;
+            }
             let before = out.len();
             let received = connection.receive(&mut read, &mut out, &mut spares);
             owed.extend_from_slice(&out[before..]);
             let ended = match received {
                 Ok(Some(Event::Request(request))) => {
-                    events.push(heard(&request));
+                    events.push(heard(request.as_request()));
                     held.push(request);
-                    (held.len() > 2).then(|| held.remove(0))
+                    (held.len() > holds).then(|| held.remove(0))
                 }
                 Ok(Some(Event::Abort(id))) => {
                     events.push(Heard::Abort(id));
@@ -230,8 +277,7 @@ fn trace(input: &[u8], reads: &[usize]) -> Trace {
                 }
             };
             if let Some(request) = ended {
-                response::end(&mut out, request.id(), AppStatus::SUCCESS, ProtocolStatus::RequestComplete);
-                connection.recycle(request, &mut spares);
+                end(request, &mut connection, &mut out, &mut spares);
             }
         }
     }
@@ -240,7 +286,12 @@ fn trace(input: &[u8], reads: &[usize]) -> Trace {
     Trace { events, out, owed, error, is_finished, is_idle, was_answered_early }
 }
 
-fn heard(request: &Request) -> Heard {
+fn end(request: OwnedRequest, connection: &mut Connection, out: &mut Vec<u8>, spares: &mut Spares) {
+    response::end(out, request.id(), AppStatus::SUCCESS, ProtocolStatus::RequestComplete);
+    connection.recycle(request, spares);
+}
+
+fn heard(request: Request<'_>) -> Heard {
     let params = request.params().iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
     Heard::Request(request.id(), request.keeps_connection(), params, request.body().to_vec())
 }

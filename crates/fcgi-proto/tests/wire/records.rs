@@ -159,6 +159,35 @@ fn input_is_left_from_where_a_request_is_complete() {
 }
 
 #[test]
+fn a_whole_request_is_served_from_the_input() {
+    let params = b"\x01\x04\0\x01\0\x04\x04\0\x01\x01AB\0\0\0\0";
+    let bytes = [BEGIN_1, params, PARAMS_END_1, STDIN_END_1, b"\x01"].concat();
+    let mut connection = Connection::new(SETUP.limits, SETUP.values);
+    let mut input = &bytes[..];
+    let request = connection.receive_whole(&mut input).expect("a request");
+    let value = request.params().value(b"A").expect("a value");
+    assert_eq!(value, b"B");
+    assert!(bytes.as_ptr_range().contains(&value.as_ptr()), "a copy");
+    assert_eq!(input, b"\x01");
+    assert!(connection.is_idle());
+}
+
+#[test]
+fn a_request_that_is_held_is_active_until_it_is_recycled() {
+    let bytes = [BEGIN_1, b"\x01\x04\0\x01\0\x04\0\0\x01\x01AB", PARAMS_END_1, STDIN_END_1].concat();
+    let mut connection = Connection::new(SETUP.limits, SETUP.values);
+    let mut spares = Spares::new();
+    let request = connection.receive_whole(&mut &bytes[..]).expect("a request");
+    let held = connection.hold(request, &mut spares);
+    assert!(!connection.is_idle());
+    assert!(connection.receive_whole(&mut &bytes[..]).is_none(), "an id that is active");
+    assert_eq!(held.as_request().params().value(b"A"), Some(&b"B"[..]));
+    connection.recycle(held, &mut spares);
+    assert!(connection.is_idle());
+    assert!(connection.receive_whole(&mut &bytes[..]).is_some());
+}
+
+#[test]
 fn a_failed_connection_does_not_panic() {
     let failures: [&[u8]; 3] = [
         b"\x09\x04\0\x01\xff\xff\0\0",

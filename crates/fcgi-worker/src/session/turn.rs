@@ -3,11 +3,11 @@
 use std::mem;
 use std::time::Instant;
 
-use fcgi_proto::{Event, Request, RequestId};
+use fcgi_proto::{Event, OwnedRequest, Request, RequestId};
 
 use super::exchanges::Until;
 use super::{Session, later};
-use crate::handler::{Exchange, Handler, Step};
+use crate::handler::{Exchange, Handler, Step, run_step};
 use crate::shared::Shared;
 
 /// Requests that one turn serves, and responses that it resumes.
@@ -61,16 +61,19 @@ impl<H: Handler> Session<H> {
     #[inline]
     fn serve(&mut self, input: &mut &[u8], left: &mut usize, now: Instant, shared: &mut Shared<H>) {
         while !input.is_empty() && *left > 0 && self.takes_requests() {
+            if let Some(request) = self.connection.receive_whole(input) {
+                self.note_request(input, left);
+                self.start_whole(request, now, shared);
+                continue;
+            }
             let mut piece = &input[..input.len().min(PIECE)];
             let length = piece.len();
             let event = self.connection.receive(&mut piece, &mut self.output, &mut shared.spares);
             *input = &input[length - piece.len()..];
             match event {
                 Ok(Some(Event::Request(request))) => {
-                    *left -= 1;
-                    self.is_new = false;
+                    self.note_request(input, left);
                     self.start(request, now, shared);
-                    self.read_past_end = !input.is_empty();
                 }
                 Ok(Some(Event::Abort(id))) => self.abort(id, shared),
                 Ok(None) => {}
@@ -82,19 +85,45 @@ impl<H: Handler> Session<H> {
         }
     }
 
-    /// Takes a request up, as far as it gets without waiting.
     #[inline]
-    fn start(&mut self, request: Request, now: Instant, shared: &mut Shared<H>) {
-        let mut exchange = Exchange::start(&*shared.handler, request);
+    fn note_request(&mut self, rest: &[u8], left: &mut usize) {
+        *left -= 1;
+        self.is_new = false;
+        self.read_past_end = !rest.is_empty();
+    }
+
+    /// Takes a request up, as far as it gets without waiting. Only if it waits is it taken out of the input.
+    #[inline]
+    fn start_whole(&mut self, request: Request<'_>, now: Instant, shared: &mut Shared<H>) {
+        let mut job = shared.handler.start(request);
+        if let Some(until) = self.first_step(request, &mut job, now, shared) {
+            let request = self.connection.hold(request, &mut shared.spares);
+            self.exchanges.push(Exchange::new(request, job), until, now);
+        }
+    }
+
+    /// Takes a request up, as far as it gets without waiting.
+    fn start(&mut self, request: OwnedRequest, now: Instant, shared: &mut Shared<H>) {
+        let mut job = shared.handler.start(request.as_request());
+        match self.first_step(request.as_request(), &mut job, now, shared) {
+            None => self.connection.recycle(request, &mut shared.spares),
+            Some(until) => self.exchanges.push(Exchange::new(request, job), until, now),
+        }
+    }
+
+    #[inline]
+    fn first_step(
+        &mut self,
+        request: Request<'_>,
+        job: &mut H::Job,
+        now: Instant,
+        shared: &Shared<H>,
+    ) -> Option<Until> {
         if !self.runs_steps {
-            self.exchanges.push(exchange, Until::Ready, now);
-            return;
+            return Some(Until::Ready);
         }
         let room = self.room();
-        match until(exchange.step(&*shared.handler, &mut self.output, room), now) {
-            None => self.recycle(exchange, shared),
-            Some(until) => self.exchanges.push(exchange, until, now),
-        }
+        until(run_step(&*shared.handler, request, job, &mut self.output, room), now)
     }
 
     /// Goes on with the requests that are ready, in turn, while there is room.

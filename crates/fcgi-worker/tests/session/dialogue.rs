@@ -38,11 +38,11 @@ pub(crate) struct Progress {
 impl Handler for Script {
     type Job = Progress;
 
-    fn start(&self, _: &Request) -> Progress {
+    fn start(&self, _: Request<'_>) -> Progress {
         Progress { letter: 0, written: 0 }
     }
 
-    fn step(&self, request: &Request, job: &mut Progress, stdout: &mut Stdout<'_>) -> Step {
+    fn step(&self, request: Request<'_>, job: &mut Progress, stdout: &mut Stdout<'_>) -> Step {
         let script = request.params().value(b"SCRIPT_NAME").unwrap_or_default();
         while let Some(&letter) = script.get(job.letter) {
             if letter == b'B' {
