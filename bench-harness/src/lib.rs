@@ -16,28 +16,23 @@
 //! A pool dies with the thread that launched it (the kernel sees to it, so that an interrupted run leaves nothing
 //! behind): launch it where it is used.
 
-pub mod builds;
 pub mod check;
 pub mod client;
-pub mod discover;
-pub mod entry;
 pub mod experiment;
-pub mod launch;
 pub mod mix;
-pub mod peers;
-pub mod ports;
-pub mod process;
+mod pools;
 pub mod report;
 mod rng;
 pub mod series;
 pub mod soak;
-mod usage;
 pub mod workload;
 
-pub use builds::{BuildError, Strategy};
 pub use check::check;
-pub use discover::{DiscoverError, Source};
-pub use entry::{Entry, Holds, Kind};
-pub use launch::{Family, LaunchError, Pool};
 pub use mix::Mix;
-pub use peers::Peer;
+pub use pools::builds::{BuildError, Strategy};
+pub use pools::discover::{DiscoverError, Source};
+pub use pools::entry::{Entry, Holds, Kind};
+pub use pools::launch::{Family, LaunchError, Pool};
+pub use pools::peers::Peer;
+pub(crate) use pools::usage;
+pub use pools::{builds, discover, entry, launch, peers, ports, process};

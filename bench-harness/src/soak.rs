@@ -211,7 +211,7 @@ impl<'a> Soak<'a> {
         }
         let drained = self.server.drain(self.ledger);
         self.outcome.restarted(drained);
-        self.outcome.close(self.ledger, &self.server);
+        self.outcome.close(self.ledger, &self.server.last_words());
         Ok(())
     }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::ledger::{Counts, Incident, Kind, Ledger, seconds};
-use super::server::Server;
 use super::{Plan, Usage};
 
 /// How long after a kill its victims' clients may still find out.
@@ -182,12 +181,12 @@ impl Outcome {
     }
 
     /// The last entries, and the verdict on what was not answered.
-    pub(super) fn close(&mut self, ledger: &Ledger, server: &Server<'_>) {
+    pub(super) fn close(&mut self, ledger: &Ledger, last_words: &str) {
         self.lasted = ledger.now();
         self.counts = ledger.counts();
         self.by_client = ledger.by_client();
         if self.counts.answered == 0 {
-            self.fail(format!("nothing was answered: {}", server.last_words()));
+            self.fail(format!("nothing was answered: {last_words}"));
         }
         for incident in ledger.incidents() {
             self.judge(incident);
