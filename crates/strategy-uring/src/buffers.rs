@@ -16,8 +16,10 @@ use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 pub(crate) const GROUP: u16 = 0;
 
 /// A power of two. Where more receives complete in one turn, the rest is told ENOBUFS and armed again.
-pub(crate) const COUNT: u16 = 32;
-const BYTES: usize = 32 << 10;
+pub(crate) const COUNT: u16 = 16;
+/// What a connection sends at once had better lie in one: the rest of it waits for another turn. More bytes in all would leave
+/// the cache, since the kernel takes the buffers in turn.
+const BYTES: usize = 64 << 10;
 
 pub(crate) struct Buffers {
     /// `COUNT` entries; the ring's tail lies in the first one, where that has no field of its own. Behind them, from one
