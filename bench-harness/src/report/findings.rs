@@ -1,6 +1,7 @@
 //! What an experiment has found: from the raw data alone, and always the same from the same.
 
 use std::collections::BTreeMap;
+use std::f64::consts::PI;
 
 use fcgi_load::Mode;
 
@@ -107,6 +108,17 @@ pub(crate) struct Findings<'a> {
     pub(crate) peaks: Vec<Peak<'a>>,
 }
 
+/// Why a ratio is not known better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// CPU is told for launches as a whole.
+    WholeLaunches,
+    /// Slices scatter, which explains at least half of how launches do: more of them would help.
+    Slices,
+    /// Launches differ by more than that: more of them would help.
+    Launches,
+}
+
 impl<'a> Findings<'a> {
     pub(crate) fn of(record: &'a Record) -> Self {
         let metrics: &[Metric] = match record.plan.rate {
@@ -137,10 +149,29 @@ impl<'a> Findings<'a> {
         self.record.launches()
     }
 
-    /// The entries of a cell whose ratio of CPU per request is not known within [`WITHIN`], and within what it is.
-    pub(crate) fn vague<'b>(&self, cell: &'b Cell<'a>) -> Vec<(&'b Row<'a>, f64)> {
+    /// The entries of a cell whose ratio of CPU per request is not known within [`WITHIN`], within what it is, and why.
+    pub(crate) fn vague<'b>(&self, cell: &'b Cell<'a>) -> Vec<(&'b Row<'a>, f64, Cause)> {
         let reach = |row: &'b Row<'a>| Some((row, row.by(Metric::Cpu).ratio?.reach()));
-        cell.rows.iter().filter_map(reach).filter(|(_, reach)| *reach > 1.0 + WITHIN).collect()
+        let vague = cell.rows.iter().filter_map(reach).filter(|(_, reach)| *reach > 1.0 + WITHIN);
+        vague.map(|(row, reach)| (row, reach, self.cause(cell, &row.entry.name))).collect()
+    }
+
+    fn cause(&self, cell: &Cell<'a>, name: &str) -> Cause {
+        let trials = |name: &str| self.trials(name, cell.ask, cell.processes);
+        let (trials, reference) = (trials(name), trials(&self.record.reference));
+        let of_slices = trials.iter().filter_map(|trial| {
+            let other = reference.iter().find(|other| other.launch == trial.launch)?;
+            let logs = slice_log_ratios(Metric::Cpu, trial.figures.as_ref()?, other.figures.as_ref()?);
+            // Of a median: it scatters by so much more than a mean would.
+            Some(PI / 2.0 * variance(&logs)? / logs.len() as f64)
+        });
+        let of_slices: Vec<f64> = of_slices.collect();
+        if of_slices.is_empty() {
+            return Cause::WholeLaunches;
+        }
+        let of_slices = of_slices.iter().sum::<f64>() / of_slices.len() as f64;
+        let of_launches = variance(&log_ratios(Metric::Cpu, &trials, &reference)).unwrap_or_default();
+        if of_slices > of_launches / 2.0 { Cause::Slices } else { Cause::Launches }
     }
 
     fn cell(&self, ask: &'a Ask, processes: usize) -> Cell<'a> {
@@ -379,10 +410,23 @@ fn log_ratios(metric: Metric, trials: &[&Trial], others: &[&Trial]) -> Vec<f64> 
     trials.iter().filter_map(ratio).collect()
 }
 
-/// The median over the cycles of a launch, of slices that lie side by side; none where slices do not tell of the metric.
+/// The median over the cycles of a launch; none where slices do not tell of the metric.
 fn log_ratio_of_slices(metric: Metric, figures: &Figures, other: &Figures) -> Option<f64> {
+    median(slice_log_ratios(metric, figures, other))
+}
+
+/// Of slices that lie side by side.
+fn slice_log_ratios(metric: Metric, figures: &Figures, other: &Figures) -> Vec<f64> {
     let pairs = metric.of_slices(figures).into_iter().zip(metric.of_slices(other));
-    median(pairs.filter_map(|(one, other)| logarithm(one / other)))
+    pairs.filter_map(|(one, other)| logarithm(one / other)).collect()
+}
+
+/// None of less than two.
+fn variance(values: &[f64]) -> Option<f64> {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+    (values.len() > 1).then(|| squares / (count - 1.0))
 }
 
 fn logarithm(value: f64) -> Option<f64> {

@@ -1,6 +1,6 @@
 //! What a report says in sentences: what was found, what is missing, and how it was made.
 
-use super::findings::{Findings, WITHIN};
+use super::findings::{Cause, Findings, WITHIN};
 use super::metric::Metric;
 use super::statistics::median;
 use super::verdict::LAUNCHES;
@@ -138,15 +138,25 @@ impl Findings<'_> {
             }
             let vague = self.vague(cell);
             if !vague.is_empty() && self.launches() >= LAUNCHES {
-                let each = vague
-                    .iter()
-                    .map(|(row, reach)| format!("{} ({})", row.entry.name, percent_beyond_one(*reach)));
+                let causes = [
+                    (Cause::Launches, "since launches differ"),
+                    (Cause::Slices, "since slices scatter"),
+                    (Cause::WholeLaunches, "since it is told for whole launches"),
+                ];
+                let groups = causes.map(|(cause, words)| {
+                    let of_cause = vague.iter().filter(|(.., why)| *why == cause);
+                    let each = of_cause.map(|(row, reach, _)| {
+                        format!("{} ({})", row.entry.name, percent_beyond_one(*reach))
+                    });
+                    let each = each.collect::<Vec<_>>().join(", ");
+                    (!each.is_empty()).then(|| format!("{words}: {each}"))
+                });
                 remarks.push(format!(
-                    "{}: CPU per request, as a ratio to {}, is not known within {}: {}.",
+                    "{}: CPU per request, as a ratio to {}, is not known within {}, {}.",
                     self.cell_name(cell),
                     self.record.reference,
                     percent(WITHIN),
-                    each.collect::<Vec<_>>().join(", ")
+                    groups.into_iter().flatten().collect::<Vec<_>>().join("; ")
                 ));
             }
             let fewer: Vec<String> = cell

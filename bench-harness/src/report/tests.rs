@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fcgi_load::Mode;
 
-use super::findings::Findings;
+use super::findings::{Cause, Findings};
 use super::metric::Metric;
 use super::verdict::Verdict;
 use super::{markdown, page, series_page};
@@ -158,6 +158,37 @@ fn a_known_difference_is_found_under_a_drift_that_is_larger_than_it() {
     );
     assert!(findings.metrics.iter().all(|metric| findings.unfit(*metric).is_empty()));
     assert!(findings.summary().contains("base, run twice under two names, did not differ from itself"));
+}
+
+#[test]
+fn a_ratio_that_is_not_known_well_has_a_cause() {
+    // How far a launch is off, and its slices in it; none: CPU is told for the launch alone.
+    let cause = |of_launch: f64, of_slices: Option<f64>| {
+        let mut record = record(12);
+        for trial in &mut record.trials {
+            let off = of_launch * if trial.launch.is_multiple_of(2) { 1.0 } else { -1.0 };
+            let Some(figures) = trial.figures.as_mut().filter(|_| trial.entry == "same") else { continue };
+            figures.worker_cpu = figures.worker_cpu.mul_f64(off.exp());
+        }
+        for trial in &mut record.trials {
+            let (Some(figures), Some(spread)) = (&mut trial.figures, of_slices) else { continue };
+            let spread = if trial.entry == "same" { spread } else { 0.0 };
+            let cpu = figures.worker_cpu.as_nanos() as f64 / figures.requests as f64;
+            let slice = |at: i32| (1000.0 * cpu * (f64::from(at - 4) / 4.0 * spread).exp()) as u64;
+            figures.slices = Slices {
+                requests: vec![1000; 9],
+                elapsed_ns: vec![1_000_000; 9],
+                cpu_ns: (0..9).map(slice).collect(),
+                run_delay_ns: Vec::new(),
+            };
+        }
+        let findings = Findings::of(&record);
+        let vague = findings.vague(&findings.cells[0]);
+        vague.iter().find(|(row, ..)| row.entry.name == "same").map(|(.., cause)| *cause)
+    };
+    assert_eq!(cause(0.05, None), Some(Cause::WholeLaunches));
+    assert_eq!(cause(0.05, Some(0.01)), Some(Cause::Launches));
+    assert_eq!(cause(0.05, Some(0.5)), Some(Cause::Slices));
 }
 
 #[test]
