@@ -3,7 +3,7 @@
 use super::Run;
 use crate::case::Case;
 use crate::case::Level::{ImplementationDefined, Required, Robustness};
-use crate::context::{Context, QUIET, passed, reported};
+use crate::context::{Context, QUIET, failed, passed, reported};
 use crate::wire::{
     self, ABORT_REQUEST, DATA, END_REQUEST, GET_VALUES, PARAMS, STDIN, STDOUT, abort_request, record, stream,
 };
@@ -95,6 +95,28 @@ pub(super) const CASES: &[Case] = &[
             peer.send(&bytes)?;
             peer.response(1)?.expect_body(request.content())?;
             passed()
+        },
+    )
+    .workload(),
+    Case::new(
+        "params-of-another-id-are-not-those-of-a-request",
+        "3.3",
+        Required,
+        "PARAMS for an inactive id between BEGIN_REQUEST and the end of its PARAMS are no parameters of a request",
+        |cx| {
+            let request = cx.get("/hello").keep();
+            let answer = |cx: &mut Context<'_>, others: &[u8]| {
+                let ends = [record(PARAMS, 1, &[], 0), record(STDIN, 1, &[], 0)].concat();
+                let mut peer = cx.open()?;
+                peer.send(&[&request.begin_bytes(), others, &ends].concat())?;
+                peer.response(1)
+            };
+            let without_any = answer(cx, &[])?;
+            let with_others = answer(cx, &record(PARAMS, 2, &request.pairs(), 0))?;
+            match (without_any.status(), with_others.status()) {
+                (expected, status) if status == expected => passed(),
+                (expected, status) => failed(format!("Status {status}, expected {expected}")),
+            }
         },
     )
     .workload(),
