@@ -184,6 +184,8 @@ fn some_params() -> impl Strategy<Value = Vec<u8>> {
         Just(b"\x0e\x02CONTENT_LENGTH99".to_vec()),
         Just(b"\x03\x80\0\0\x10NAMsixteen bytes it".to_vec()),
         vec(any::<u8>(), 0..30),
+        // Within the limit, and over it.
+        (30..60_u8).prop_map(|length| [&[1, length, b'A'][..], &vec![b'B'; length.into()]].concat()),
     ]
 }
 
