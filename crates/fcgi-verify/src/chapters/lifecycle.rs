@@ -579,7 +579,10 @@ fn begin_twice(cx: &mut Context<'_>, second: &[u8]) -> Result<String, Stop> {
     let request = cx.plain().keep();
     let pairs = request.pairs();
     let mut peer = cx.open()?.lenient();
-    peer.send(&[&request.begin_bytes(), &record(PARAMS, 1, &pairs, 0), second].concat())?;
+    peer.send(&[request.begin_bytes(), record(PARAMS, 1, &pairs, 0)].concat())?;
+    // The second comes in a read of its own.
+    peer.expect_quiet(QUIET)?;
+    peer.send(second)?;
     let first = peer.observe(Duration::from_millis(500));
     Ok(match first {
         Ok(Next::Ended(_)) => "closes the connection".to_owned(),
