@@ -254,6 +254,11 @@ impl Connection {
     /// The server ended the connection, in order or not.
     #[cold]
     fn end(&mut self, core: &mut Core, errno: Option<Errno>) {
+        if let Some(refused @ Errno::CONNREFUSED) = errno {
+            // It was never open: where the kernel is late, a socket seems connected before the answer to its SYN has come.
+            core.report.connections_opened = core.report.connections_opened.saturating_sub(1);
+            return self.connect_failed(core, refused);
+        }
         let words =
             errno.map_or_else(|| "the server closed the connection".into(), |errno| errno.to_string());
         let now = core.now();

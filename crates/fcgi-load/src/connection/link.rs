@@ -84,7 +84,7 @@ impl Connection {
         self.has_served = false;
     }
 
-    fn connect_failed(&mut self, core: &mut Core, errno: Errno) {
+    pub(super) fn connect_failed(&mut self, core: &mut Core, errno: Errno) {
         let now = core.now();
         core.connect_error = Some(errno);
         if is_out_of_descriptors(errno) {
