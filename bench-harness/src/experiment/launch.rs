@@ -101,7 +101,7 @@ impl Launcher<'_> {
     /// How long a launch of all cells takes, as far as is known.
     pub(super) fn time_of(&self, cells: &[Cell]) -> Duration {
         let plan = self.plan;
-        let each = POOL + plan.warm_up + (plan.slice + plan.lead_in) * plan.slices as u32;
+        let each = POOL + plan.warm_up + (plan.slice + plan.lead_in + 2 * REST) * plan.slices as u32;
         each * cells.iter().map(|cell| cell.contenders.len()).sum::<usize>() as u32
     }
 

@@ -236,7 +236,7 @@ impl Findings<'_> {
              slices of {} ms, in cycles of one slice of everybody, in an order shuffled anew. The ratio of a launch is \
              the median over its cycles, of CPU per request and of throughput; of latencies (in a mix those of its first \
              request), of what no clock tells slice \
-             by slice (workers that start a process for each connection), and between modes it is that of the whole launch.",
+             by slice (workers that start a process for each connection, where no control group could be made), and between modes it is that of the whole launch.",
             plan.slices,
             plan.slice.as_millis()
         )
