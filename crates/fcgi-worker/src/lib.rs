@@ -40,6 +40,7 @@ mod signals;
 mod supervisor;
 pub mod threads;
 mod timers;
+mod wakeups;
 mod workload;
 
 use std::fmt::Display;
@@ -62,6 +63,7 @@ pub use pauses::Pauses;
 pub use session::Session;
 pub use shared::Shared;
 pub use timers::Timers;
+pub use wakeups::Wakeups;
 pub use workload::Workload;
 
 /// Bytes that one read takes at most, where a loop or a thread reads into a buffer of its own.
