@@ -7,23 +7,21 @@
 //! - **What one process holds:** many connections, many requests on each.
 
 use std::collections::BTreeSet;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::mem;
-use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fcgi_worker::{
     Accepting, Alarm, Capacity, Config, ConnectionLimit, Handler, Listener, READ_BYTES, Session, Shared,
-    Timers, drain,
+    Timers, drain, nonblocking::Client,
 };
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustix::event::epoll;
 use rustix::net::{SocketFlags, accept_with};
 use slab::Slab;
-use socket2::Socket;
 
 /// Many connections, many requests on each; an abort is read while its request waits.
 pub const CAPACITY: Capacity =
@@ -33,9 +31,6 @@ pub const CAPACITY: Capacity =
 const LISTENER: Token = Token(usize::MAX - 1);
 const DRAIN: Token = Token(usize::MAX - 2);
 const ALARM: Token = Token(usize::MAX - 3);
-
-/// Reads of one turn, as long as they complete no request: a large body comes in many.
-const READS: usize = 8;
 
 /// Serves until the drain.
 pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
@@ -85,15 +80,6 @@ struct Worker<H: Handler> {
     shared: Shared<H>,
 }
 
-struct Client<H: Handler> {
-    socket: Socket,
-    session: Session<H>,
-    readable: bool,
-    writable: bool,
-    /// The peer has shut its side: read on to the end, however short a read is.
-    hung_up: bool,
-}
-
 impl<H: Handler> Worker<H> {
     /// Everything that is to be done until the next poll: each connection once for what its socket says, and once for the rest.
     fn turn(&mut self, events: &Events) -> io::Result<()> {
@@ -130,14 +116,8 @@ impl<H: Handler> Worker<H> {
         let Some(listener) = self.accepting.listener(self.now) else { return Ok(()) };
         let accepted = accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
         if let Some(socket) = self.accepting.accepted(accepted, self.now)? {
-            let key = self.clients.insert(Client {
-                socket: socket.into(),
-                session: Session::new(&self.shared, self.now),
-                // Both are worth a try: often it saves a call that waits.
-                readable: true,
-                writable: true,
-                hung_up: false,
-            });
+            let session = Session::new(&self.shared, self.now);
+            let key = self.clients.insert(Client::new(socket.into(), session));
             self.drive(key);
             // Not before it has outlived its first turn.
             let interest = Interest::READABLE | Interest::WRITABLE;
@@ -185,8 +165,7 @@ impl<H: Handler> Worker<H> {
             return self.close(key);
         }
         self.timers.set(key, client.session.deadline());
-        let has_more = client.session.has_more() || client.readable && client.session.wants_read();
-        if has_more {
+        if client.has_more() {
             self.due.insert(key);
         }
     }
@@ -204,8 +183,7 @@ impl<H: Handler> Worker<H> {
         self.accepting.drain();
         self.shared.drain();
         for (key, client) in &mut self.clients {
-            client.session.drain();
-            client.readable = true;
+            client.drain();
             self.due.insert(key);
         }
         Ok(())
@@ -217,65 +195,5 @@ impl<H: Handler> Worker<H> {
             return Some(Duration::ZERO);
         }
         self.accepting.deadline(self.now).map(|deadline| deadline.saturating_duration_since(Instant::now()))
-    }
-}
-
-impl<H: Handler> Client<H> {
-    /// Writes what is left, reads, serves, and writes what came of it.
-    fn turn(&mut self, input: &mut [u8], now: Instant, shared: &mut Shared<H>) -> io::Result<()> {
-        if self.session.wants_write() {
-            self.flush(now, shared)?;
-        }
-        if self.readable && self.session.wants_read() {
-            self.read(input, now, shared)?;
-        } else {
-            self.session.resume(now, shared);
-        }
-        self.flush(now, shared)?;
-        if self.session.shuts_write(now) {
-            self.socket.shutdown(Shutdown::Write)?;
-        }
-        self.readable |= self.session.wants_last_read();
-        Ok(())
-    }
-
-    /// Reads and serves what came.
-    fn read(&mut self, input: &mut [u8], now: Instant, shared: &mut Shared<H>) -> io::Result<()> {
-        for _ in 0..READS {
-            match (&self.socket).read(input) {
-                Ok(0) => {
-                    self.readable = false;
-                    self.session.end_of_input(now, shared);
-                }
-                Ok(read) => {
-                    // A short read has emptied the socket; what comes later is announced anew (epoll(7)). The drain wants to
-                    // be sure before it closes an idle connection.
-                    self.readable = read == input.len() || self.hung_up || self.session.is_draining();
-                    self.session.receive(&input[..read], now, shared);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.readable = false;
-                    self.session.end_of_available_input(now, shared);
-                }
-                Err(error) => return Err(error),
-            }
-            if !self.readable || self.session.wants_write() || !self.session.wants_read() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes what the socket takes.
-    #[inline]
-    fn flush(&mut self, now: Instant, shared: &mut Shared<H>) -> io::Result<()> {
-        while self.writable && self.session.wants_write() {
-            match (&self.socket).write(self.session.unsent()) {
-                Ok(sent) => self.session.sent(sent, now, shared),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 }

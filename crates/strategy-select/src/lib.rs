@@ -8,27 +8,22 @@
 //! - **What one process holds:** about 1,000 connections, many requests on each.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::mem;
-use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fcgi_worker::{
     Accepting, Capacity, Config, ConnectionLimit, DescriptorSets, Handler, Listener, READ_BYTES, Session,
-    Shared, Timers, drain,
+    Shared, Timers, drain, nonblocking::Client,
 };
 use rustix::event::{Timespec, select};
 use rustix::net::{SocketFlags, accept_with};
-use socket2::Socket;
 
 /// Many connections, many requests on each; an abort is read while its request waits.
 pub const CAPACITY: Capacity =
     Capacity { connections: ConnectionLimit::Selectable, threads: None, multiplexes: true };
-
-/// Reads of one turn, as long as they complete no request: a large body comes in many.
-const READS: usize = 8;
 
 /// Serves until the drain.
 pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
@@ -62,13 +57,6 @@ struct Worker<H: Handler> {
     now: Instant,
     input: Vec<u8>,
     shared: Shared<H>,
-}
-
-struct Client<H: Handler> {
-    socket: Socket,
-    session: Session<H>,
-    readable: bool,
-    writable: bool,
 }
 
 impl<H: Handler> Worker<H> {
@@ -133,8 +121,7 @@ impl<H: Handler> Worker<H> {
         let Some(socket) = self.accepting.accepted(accepted, self.now)? else { return Ok(()) };
         let key = socket.as_raw_fd() as usize;
         let session = Session::new(&self.shared, self.now);
-        // Both are worth a try: often it saves a call that waits.
-        self.clients.insert(key, Client { socket: socket.into(), session, readable: true, writable: true });
+        self.clients.insert(key, Client::new(socket.into(), session));
         self.drive(key);
         Ok(())
     }
@@ -148,8 +135,7 @@ impl<H: Handler> Worker<H> {
             return self.close(key);
         }
         self.timers.set(key, client.session.deadline());
-        let has_more = client.session.has_more() || client.readable && client.session.wants_read();
-        if has_more {
+        if client.has_more() {
             self.due.insert(key);
         }
     }
@@ -165,8 +151,7 @@ impl<H: Handler> Worker<H> {
         self.accepting.drain();
         self.shared.drain();
         for (key, client) in &mut self.clients {
-            client.session.drain();
-            client.readable = true;
+            client.drain();
             self.due.insert(*key);
         }
     }
@@ -178,65 +163,5 @@ impl<H: Handler> Worker<H> {
         }
         let next = self.accepting.deadline(self.now).into_iter().chain(self.timers.next()).min();
         next.map(|deadline| deadline.saturating_duration_since(Instant::now()))
-    }
-}
-
-impl<H: Handler> Client<H> {
-    /// Writes what is left, reads, serves, and writes what came of it.
-    fn turn(&mut self, input: &mut [u8], now: Instant, shared: &mut Shared<H>) -> io::Result<()> {
-        if self.session.wants_write() {
-            self.flush(now, shared)?;
-        }
-        if self.readable && self.session.wants_read() {
-            self.read(input, now, shared)?;
-        } else {
-            self.session.resume(now, shared);
-        }
-        self.flush(now, shared)?;
-        if self.session.shuts_write(now) {
-            self.socket.shutdown(Shutdown::Write)?;
-        }
-        self.readable |= self.session.wants_last_read();
-        Ok(())
-    }
-
-    /// Reads and serves what came.
-    fn read(&mut self, input: &mut [u8], now: Instant, shared: &mut Shared<H>) -> io::Result<()> {
-        for _ in 0..READS {
-            match (&self.socket).read(input) {
-                Ok(0) => {
-                    self.readable = false;
-                    self.session.end_of_input(now, shared);
-                }
-                Ok(read) => {
-                    // A short read has emptied the socket; what comes later is announced. The drain wants to be sure before it
-                    // closes an idle connection.
-                    self.readable = read == input.len() || self.session.is_draining();
-                    self.session.receive(&input[..read], now, shared);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.readable = false;
-                    self.session.end_of_available_input(now, shared);
-                }
-                Err(error) => return Err(error),
-            }
-            if !self.readable || self.session.wants_write() || !self.session.wants_read() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes what the socket takes.
-    #[inline]
-    fn flush(&mut self, now: Instant, shared: &mut Shared<H>) -> io::Result<()> {
-        while self.writable && self.session.wants_write() {
-            match (&self.socket).write(self.session.unsent()) {
-                Ok(sent) => self.session.sent(sent, now, shared),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 }
