@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use fcgi_proto::{Request, Stdout};
-use fcgi_worker::{Handler, Step, Workload};
+use fcgi_worker::{Error, Handler, Request, Response, Step};
+use fcgi_workload::Workload;
 use rustix::time::{ClockId, clock_gettime};
 
 /// So many steps between two looks at the clock, which costs time itself.
@@ -28,11 +28,16 @@ impl Handler for Slower {
         self.handler.start(request)
     }
 
-    fn step(&self, request: Request<'_>, job: &mut Self::Job, stdout: &mut Stdout<'_>) -> Step {
+    fn step(
+        &self,
+        request: Request<'_>,
+        job: &mut Self::Job,
+        response: &mut Response<'_>,
+    ) -> Result<Step, Error> {
         if self.share > 0.0 && self.steps.fetch_add(1, Ordering::Relaxed).is_multiple_of(STEPS) {
             self.burn();
         }
-        self.handler.step(request, job, stdout)
+        self.handler.step(request, job, response)
     }
 }
 
@@ -56,7 +61,7 @@ fn percent() -> f64 {
 }
 
 fn main() -> ExitCode {
-    fcgi_worker::run("slower", strategy_mio::CAPACITY, |listener, handler, config| {
+    fcgi_workload::run("slower", strategy_mio::CAPACITY, |listener, handler, config| {
         let (share, steps, burned) = (percent() / 100.0, AtomicU64::new(0), AtomicU64::new(0));
         strategy_mio::serve(listener, Slower { handler, share, steps, burned }, config)
     })

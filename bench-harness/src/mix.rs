@@ -17,6 +17,7 @@ use crate::workload::pattern;
 /// | `/hello` | a GET; one line |
 /// | `/cpu?us=N` | a GET; a line, after N microseconds of CPU time, at most a second |
 /// | `/wait?ms=N` | a GET; a line, after N milliseconds, at most a second |
+/// | `/park?ms=N` | the same, but another thread of the worker ends the wait |
 /// | `/echo+N` | a POST of N bytes, from 1 to 1 MiB; the same bytes |
 /// | `/bytes?n=N` | a GET; N bytes, at most 16 MiB |
 /// | `/params` | a GET; the parameters that were sent, sorted, a line each |
@@ -48,6 +49,7 @@ enum Request {
     Hello,
     Cpu { microseconds: u32 },
     Wait { milliseconds: u32 },
+    Park { milliseconds: u32 },
     Echo { bytes: u32 },
     Bytes { count: u32 },
     Params,
@@ -86,7 +88,7 @@ pub enum MixError {
 }
 
 /// Those that a text can name.
-const KNOWN: &str = "/hello, /cpu?us=N, /wait?ms=N, /echo+N, /bytes?n=N or /params";
+const KNOWN: &str = "/hello, /cpu?us=N, /wait?ms=N, /park?ms=N, /echo+N, /bytes?n=N or /params";
 
 impl Mix {
     /// The mixes that have a name, and their texts.
@@ -204,6 +206,7 @@ impl fmt::Display for Request {
             Self::Hello => f.write_str("/hello"),
             Self::Cpu { microseconds } => write!(f, "/cpu?us={microseconds}"),
             Self::Wait { milliseconds } => write!(f, "/wait?ms={milliseconds}"),
+            Self::Park { milliseconds } => write!(f, "/park?ms={milliseconds}"),
             Self::Echo { bytes } => write!(f, "/echo+{bytes}"),
             Self::Bytes { count } => write!(f, "/bytes?n={count}"),
             Self::Params => f.write_str("/params"),
@@ -226,6 +229,9 @@ impl FromStr for Request {
         }
         if let Some(milliseconds) = of("/wait?ms=N", 0, 1_000) {
             return Ok(Self::Wait { milliseconds: milliseconds? });
+        }
+        if let Some(milliseconds) = of("/park?ms=N", 0, 1_000) {
+            return Ok(Self::Park { milliseconds: milliseconds? });
         }
         if let Some(bytes) = of("/echo+N", 1, 1 << 20) {
             return Ok(Self::Echo { bytes: bytes? });
@@ -250,6 +256,9 @@ impl Request {
             }
             Self::Wait { milliseconds } => {
                 entry.adapt(self.get().expect_body(format!("waited {milliseconds} ms\n")))
+            }
+            Self::Park { milliseconds } => {
+                entry.adapt(self.get().expect_body(format!("parked {milliseconds} ms\n")))
             }
             Self::Echo { bytes } => {
                 let body = pattern(bytes as usize);

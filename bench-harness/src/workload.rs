@@ -44,6 +44,7 @@ pub fn cases() -> Vec<Case> {
         get("/hello", text("Hello, world\n")),
         get("/cpu?us=20", text("burned 20 us\n")),
         get("/wait?ms=2", text("waited 2 ms\n")),
+        get("/park?ms=2", text("parked 2 ms\n")),
         post("/echo", "application/x-www-form-urlencoded", b"name=value&other=%20".to_vec()),
         post("/echo", "application/x-fcgi-lab", binary),
         get("/bytes?n=0", bytes(0)),
@@ -67,6 +68,8 @@ pub fn cases() -> Vec<Case> {
         get("/status?code=404", Answer { status: 404, ..text("status 404\n") }),
         get("/status?code=503", Answer { status: 503, ..text("status 503\n") }),
         get("/exit?status=3", Answer { app_status: 3, ..text("exit 3\n") }),
+        get("/log", text("logged\n")),
+        get("/fail", Answer { status: 500, app_status: 1, ..text("500 Internal Server Error\n") }),
         get("/crash", Answer { status: 403, ..text("started without --allow-crash\n") }),
         get("/nowhere", Answer { status: 404, ..text("not found\n") }),
     ]

@@ -33,6 +33,7 @@ const TESTS: &[Test] = &[
     Test { sentence: "ten_mebibytes_go_out", sites: Site::ALL, run: workload::ten_mebibytes },
     Test { sentence: "eight_clients_at_a_time_are_served", sites: Site::ALL, run: workload::eight_clients },
     Test { sentence: "a_refusal_reaches_the_client", sites: Site::POOLS, run: workload::refusal },
+    Test { sentence: "what_a_request_says_on_stderr_is_logged", sites: Site::ALL, run: workload::logged },
     Test { sentence: "connections_are_kept", sites: &[Site::unix(Kind::Nginx)], run: connections::kept },
     Test {
         sentence: "requests_share_a_connection_where_the_pool_multiplexes",

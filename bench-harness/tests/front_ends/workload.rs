@@ -1,6 +1,7 @@
 //! The workload's paths, through a web server.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
 use bench_harness::workload::{self, Case};
 use bench_harness::{Pool, Strategy};
@@ -9,6 +10,9 @@ use libtest_mimic::Failed;
 use crate::front_end::{FrontEnd, Site, pool_args};
 use crate::http;
 use crate::support::Outcome;
+
+/// How long a line may take into a log.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn every_path(strategy: &Strategy, site: Site) -> Outcome {
     let front_end = FrontEnd::start(strategy, site)?;
@@ -38,6 +42,23 @@ pub(crate) fn eight_clients(strategy: &Strategy, site: Site) -> Outcome {
             .into_iter()
             .try_for_each(|client| client.join().map_err(|_| Failed::from("a client panicked"))?)
     })
+}
+
+/// A line that the application logs, and the error of a request that fails.
+pub(crate) fn logged(strategy: &Strategy, site: Site) -> Outcome {
+    let front_end = FrontEnd::start(strategy, site)?;
+    for (uri, status, line) in
+        [("/log", 200, "a line for the log"), ("/fail", 500, "failed after 0 chunks"), ("/hello", 200, "")]
+    {
+        let response = http::request(&front_end.address(), "GET", uri, None)?;
+        ensure!(response.status == status, "{uri}: {}; {}", response.status, front_end.stderr());
+        let deadline = Instant::now() + PATIENCE;
+        while !front_end.stderr().contains(line) {
+            ensure!(Instant::now() < deadline, "no line {line:?} in {}", front_end.stderr());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+    Ok(())
 }
 
 /// What the worker refuses is refused with the same status by every web server, and the next request is served.

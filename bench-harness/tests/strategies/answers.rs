@@ -10,6 +10,7 @@ use crate::trial::Test;
 pub(crate) const TESTS: &[Test] = &[
     Test::new("every_path_of_the_workload_is_answered", every_path),
     Test::new("every_request_of_a_comparison_has_the_answer_that_is_expected", every_mix),
+    Test::new("a_failed_request_is_said_on_stderr_and_harms_no_other", failure),
     Test::new("the_path_may_come_in_three_ways", three_ways),
     Test::new("binary_parameters_of_all_lengths_come_through", binary_parameters),
 ];
@@ -23,7 +24,7 @@ fn every_path(strategy: &Strategy, family: Family) -> Outcome {
 /// Those with a name, and one of all that there are.
 fn every_mix(strategy: &Strategy, family: Family) -> Outcome {
     let entry = Entry::Strategy(strategy.clone());
-    let all = "3x/hello,1x/cpu?us=20,1x/wait?ms=1,2x/echo+200000,2x/bytes?n=200000,1x/params";
+    let all = "3x/hello,1x/cpu?us=20,1x/wait?ms=1,1x/park?ms=1,2x/echo+200000,2x/bytes?n=200000,1x/params";
     let pool = entry.launch(family, 2)?;
     for mix in Mix::NAMED.into_iter().map(|(name, _)| name).chain([all]) {
         let requests = mix.parse::<Mix>()?.shares(&entry);
@@ -42,6 +43,26 @@ fn every_mix(strategy: &Strategy, family: Family) -> Outcome {
         );
     }
     entry.end(pool)?;
+    Ok(())
+}
+
+/// Before its response has begun, and in its midst.
+fn failure(strategy: &Strategy, family: Family) -> Outcome {
+    let pool = Pool::launch(strategy, family, &["--processes", "1"])?;
+    let mut client = Client::connect(pool.address())?;
+    let reply = client.request(&Request::get("/fail"))?;
+    ensure!((reply.status, reply.app_status, reply.protocol_status) == (500, 1, 0), "{reply:?}");
+    ensure!(reply.stderr == b"failed after 0 chunks\n", "{reply:?}");
+    let reply = client.request(&Request::get("/fail?after=2"))?;
+    ensure!((reply.status, reply.app_status, reply.protocol_status) == (200, 1, 0), "{reply:?}");
+    ensure!(
+        (&reply.body[..], &reply.stderr[..]) == (b"chunk 0\nchunk 1\n", b"failed after 2 chunks\n"),
+        "{reply:?}"
+    );
+    let reply = client.request(&Request::get("/log"))?;
+    ensure!((&reply.body[..], &reply.stderr[..]) == (b"logged\n", b"a line for the log\n"), "{reply:?}");
+    let reply = client.request(&Request::get("/hello"))?;
+    ensure!(reply.body == b"Hello, world\n" && reply.stderr.is_empty(), "{reply:?}");
     Ok(())
 }
 

@@ -76,8 +76,13 @@ fn receiving(strategy: &Strategy, family: Family) -> Outcome {
 fn serving(strategy: &Strategy, family: Family) -> Outcome {
     let pool = Pool::launch(strategy, family, &["--processes", "1", "--request-timeout", "300ms"])?;
     let mut client = connect(&pool)?;
-    let reply = client.request(&Request::get("/wait?ms=20000"))?;
-    ensure!((reply.app_status, reply.protocol_status) == (1, 0) && reply.body.is_empty(), "{reply:?}");
+    for wait in ["/wait?ms=20000", "/park?ms=20000"] {
+        let reply = client.request(&Request::get(wait))?;
+        ensure!(
+            (reply.app_status, reply.protocol_status) == (1, 0) && reply.body.is_empty(),
+            "{wait}: {reply:?}"
+        );
+    }
     let reply = client.request(&Request::get("/hello"))?;
     ensure!(reply.body == b"Hello, world\n", "the connection is of no use any more: {reply:?}");
     // It bounds no idleness.

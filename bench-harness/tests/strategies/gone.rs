@@ -16,7 +16,8 @@ pub(crate) const TESTS: &[Test] = &[
 
 /// Much shorter than the waits.
 const PATIENCE: Duration = Duration::from_secs(7);
-const WAIT: &str = "/wait?ms=20000";
+/// They wait for a time, or to be woken.
+const WAITS: [&str; 2] = ["/wait?ms=20000", "/park?ms=20000"];
 /// At least as many as there are threads in any model that has a thread for each request.
 const REQUESTS: usize = 128;
 
@@ -29,11 +30,12 @@ fn peers_left(strategy: &Strategy, family: Family) -> Outcome {
         false => (capacity.connections, 1),
     };
     let mut clients = Vec::new();
-    for _ in 0..connections {
+    for connection in 0..connections {
         let mut client = Client::connect(pool.address())?;
         client.set_patience(PATIENCE)?;
         for id in 1..=requests {
-            client.send(&Request::get(WAIT).id(id).encode())?;
+            let wait = WAITS[(connection + usize::from(id)) % 2];
+            client.send(&Request::get(wait).id(id).encode())?;
         }
         clients.push(client);
     }
@@ -56,7 +58,7 @@ fn abort_of_many(strategy: &Strategy, family: Family) -> Outcome {
     let mut client = Client::connect(pool.address())?;
     client.set_patience(PATIENCE)?;
     for id in 1..=requests {
-        client.send(&Request::get(WAIT).id(id).encode())?;
+        client.send(&Request::get(WAITS[usize::from(id % 2)]).id(id).encode())?;
     }
     std::thread::sleep(Duration::from_millis(300));
     for id in [1, requests] {

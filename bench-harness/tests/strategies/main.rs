@@ -27,6 +27,7 @@ mod limits;
 mod many;
 mod multiplexing;
 mod no_threads;
+mod parking;
 mod pools;
 mod refused_starts;
 mod reloading;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         many::TESTS,
         multiplexing::TESTS,
         no_threads::TESTS,
+        parking::TESTS,
         refused_starts::TESTS,
         reloading::TESTS,
         service_manager::TESTS,

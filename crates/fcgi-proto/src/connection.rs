@@ -13,7 +13,7 @@ use crate::record::{
     self, HEADER_BYTES, Header, KEEP_CONN, ProtocolStatus, RecordType, RequestId, Role, VERSION,
 };
 use crate::request::{Content, OwnedRequest, Params, Spares};
-use crate::response::{self, AppStatus, Stdout};
+use crate::response::{self, AppStatus};
 
 /// The body of BEGIN_REQUEST: role (2), flags (1), reserved (5). Spec 5.1.
 const BEGIN_BYTES: usize = 8;
@@ -606,11 +606,7 @@ impl Refusal {
     }
 
     fn encode(self, out: &mut Vec<u8>, id: RequestId) {
-        let mut stdout = Stdout::new(out, id, 0);
-        for part in ["Status: ", self.status(), "\r\nContent-Type: text/plain\r\n\r\n", self.status(), "\n"] {
-            stdout.write(part.as_bytes());
-        }
-        drop(stdout);
+        response::status_page(out, id, self.status(), true);
         response::end(out, id, AppStatus::SUCCESS, self.protocol_status());
     }
 }

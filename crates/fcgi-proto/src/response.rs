@@ -1,4 +1,4 @@
-//! Encoding a response: STDOUT records and the END_REQUEST that closes them.
+//! Encoding a response: STDOUT and STDERR records, and the END_REQUEST that closes them.
 //!
 //! Everything is encoded from the request's id alone, so that threads and tasks encode without the connection.
 
@@ -15,6 +15,8 @@ pub struct AppStatus(pub u32);
 impl AppStatus {
     /// The request was served.
     pub const SUCCESS: Self = Self(0);
+    /// The application could not serve it, and said so on STDERR.
+    pub const FAILED: Self = Self(1);
     /// The request was aborted: by FCGI_ABORT_REQUEST, before the application had ended it. The specification leaves
     /// the number to the application.
     pub const ABORTED: Self = Self(1);
@@ -114,6 +116,35 @@ impl Drop for Stdout<'_> {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// Appends a whole CGI response of one line: `status`, as in `500 Internal Server Error`, as its status and, unless the request's
+/// method is HEAD, as its body (RFC 3875 4.3.3). The end of the request is to follow.
+#[cold]
+pub fn status_page(out: &mut Vec<u8>, id: RequestId, status: &str, has_body: bool) {
+    let mut stdout = Stdout::new(out, id, 0);
+    for part in ["Status: ", status, "\r\nContent-Type: text/plain\r\n\r\n"] {
+        stdout.write(part.as_bytes());
+    }
+    if has_body {
+        stdout.write(status.as_bytes());
+        stdout.write(b"\n");
+    }
+}
+
+/// Appends a message to request `id`'s STDERR, which the web server logs (spec 6.1). [`end_stderr`] then has to come before
+/// [`end`].
+#[cold]
+pub fn stderr(out: &mut Vec<u8>, id: RequestId, message: &[u8]) {
+    for content in message.chunks(MAX_ALIGNED_CONTENT_BYTES) {
+        record::push(out, RecordType::STDERR, id, content);
+    }
+}
+
+/// Appends the end of request `id`'s STDERR, of which something was sent: an empty record (spec 5.3, 6.1).
+#[cold]
+pub fn end_stderr(out: &mut Vec<u8>, id: RequestId) {
+    record::push(out, RecordType::STDERR, id, b"");
 }
 
 /// Appends the end of request `id`: the empty STDOUT record (spec 6.1) and END_REQUEST (5.5).

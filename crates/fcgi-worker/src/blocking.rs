@@ -1,15 +1,19 @@
 //! A connection's whole life with blocking calls, for the models that give each connection a process or a thread.
+//!
+//! A request that is parked ([`crate::Step::Park`]) blocks its process or thread, too, in poll(2), which a descriptor ends
+//! that is made for the first such request of a thread.
 
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
-use std::time::Instant;
+use std::task::Waker;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::Socket;
 
-use crate::{Handler, READ_BYTES, Session, Shared, drain};
+use crate::{BACK_OFF, Handler, READ_BYTES, Session, Shared, drain};
 
 /// Serves a connection until it ends: reads, runs the steps, waits and writes, one after the other, each in a call that
 /// blocks. A call that waits is interrupted by the drain's signal ([`crate::drain`]).
@@ -44,7 +48,11 @@ fn serve<H: Handler>(
             now = read(socket, session, input, now, shared)?;
         } else {
             // Nothing but time goes on: a request waits. Its peer may leave meanwhile.
-            (_, now) = wait(socket, session, PollFlags::empty(), now)?;
+            if session.wants_waker() {
+                session.set_waker(shared.wakeups().map_or(Waker::noop().clone(), |wakeups| wakeups.waker(0)));
+                continue;
+            }
+            now = wait_for_time(socket, session, now, shared)?;
             session.resume(now, shared);
         }
     }
@@ -106,6 +114,36 @@ fn write<H: Handler>(
     Ok(now)
 }
 
+/// Waits until the session's deadline has come, a parked request is woken, or the peer has gone. Returns the time.
+fn wait_for_time<H: Handler>(
+    socket: &Socket,
+    session: &Session<H>,
+    now: Instant,
+    shared: &mut Shared<H>,
+) -> io::Result<Instant> {
+    let Some(wakeups) = session.is_parked().then(|| shared.wakeups()) else {
+        return wait(socket, session, PollFlags::empty(), now).map(|(_, now)| now);
+    };
+    let mut timeout = session.deadline().map(|deadline| deadline.saturating_duration_since(now));
+    if wakeups.is_none() {
+        // For lack of a descriptor nobody can tell: look now and then.
+        timeout = Some(timeout.unwrap_or(BACK_OFF).min(BACK_OFF));
+    }
+    let socket = PollFd::new(socket, PollFlags::empty());
+    let woken = wakeups.map_or(socket.clone(), |wakeups| PollFd::new(wakeups, PollFlags::IN));
+    let mut polled = [socket, woken];
+    match poll(&mut polled, timespec(timeout).as_ref()) {
+        Ok(_) if !polled[0].revents().is_empty() => return Err(ErrorKind::BrokenPipe.into()),
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    if let Some(wakeups) = wakeups {
+        // Which key it was is known: there is one.
+        wakeups.take();
+    }
+    Ok(Instant::now())
+}
+
 /// Waits until the socket is ready or the session's deadline has come, whichever is first: whether it is ready, and the
 /// time.
 fn wait<H: Handler>(
@@ -115,7 +153,7 @@ fn wait<H: Handler>(
     now: Instant,
 ) -> io::Result<(bool, Instant)> {
     let timeout = session.deadline().map(|deadline| deadline.saturating_duration_since(now));
-    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    let timeout = timespec(timeout);
     let mut polled = [PollFd::new(socket, ready)];
     match poll(&mut polled, timeout.as_ref()) {
         Ok(0) | Err(Errno::INTR) => Ok((false, Instant::now())),
@@ -124,4 +162,9 @@ fn wait<H: Handler>(
         Ok(_) => Ok((true, Instant::now())),
         Err(error) => Err(error.into()),
     }
+}
+
+/// A time that no clock can hold is none.
+fn timespec(timeout: Option<Duration>) -> Option<Timespec> {
+    timeout.and_then(|timeout| Timespec::try_from(timeout).ok())
 }

@@ -54,7 +54,7 @@ pub fn requested() -> bool {
 ///
 /// # Panics
 ///
-/// In a process that is no worker: [`crate::run`] prepares it before it calls `serve`.
+/// In a process that is no worker: [`crate::run`] prepares it before it calls `serve`, or [`install`] does.
 pub fn wake() -> BorrowedFd<'static> {
     use std::os::fd::AsFd;
 
@@ -101,9 +101,20 @@ fn interrupt<T>(thread: &JoinHandle<T>) {
     unsafe { libc::pthread_kill(thread.as_pthread_t(), interruption()) };
 }
 
+/// Prepares this process to be drained by SIGTERM, SIGINT and SIGQUIT, for a `main` that does not call [`crate::run`]. Call it
+/// once, before there is a socket file to be removed, and before there are threads. Where the drain takes longer than `grace`,
+/// or after a second signal, the process ends itself.
+///
+/// # Errors
+///
+/// It is installed already, or the kernel has no pipe or timer left.
+pub fn install(grace: Duration) -> io::Result<()> {
+    install_for(grace, None)
+}
+
 /// Prepares this process, once, after the last fork: a timer is not inherited. It has so much time to drain, which its
 /// `supervisor` looks after as long as there is one.
-pub(crate) fn install(grace: Duration, supervisor: Option<Pid>) -> io::Result<()> {
+pub(crate) fn install_for(grace: Duration, supervisor: Option<Pid>) -> io::Result<()> {
     use rustix::pipe::{PipeFlags, pipe_with};
 
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;

@@ -34,7 +34,9 @@ pub mod log;
 pub mod nonblocking;
 mod notify;
 mod options;
+mod parking;
 mod pauses;
+mod program;
 mod reload;
 mod session;
 mod shared;
@@ -43,30 +45,23 @@ mod supervisor;
 pub mod threads;
 mod timers;
 mod wakeups;
-mod workload;
 
-use std::fmt::Display;
 use std::io;
-use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
-
-use fcgi_proto::Limits;
-use reload::Predecessor;
-use rustix::process::{Pid, getpid};
-use signals::Signals;
 
 pub use accepting::{Accepted, Accepting, BACK_OFF};
 pub use alarm::Alarm;
+pub use clap;
 pub use descriptor_sets::DescriptorSets;
-pub use handler::{Exchange, Handler, Step, run_step};
-pub use listener::Listener;
+pub use fcgi_proto::{AppStatus, Limits, Params, Request, Values};
+pub use handler::{Error, Exchange, Handler, Progress, Response, Step, run_step};
+pub use listener::{Address, ListenError, Listener, Owner, SocketOptions};
 pub use pauses::Pauses;
+pub use program::{Program, run};
 pub use session::Session;
 pub use shared::Shared;
 pub use timers::Timers;
 pub use wakeups::Wakeups;
-pub use workload::Workload;
 
 /// Bytes that one read takes at most, where a loop or a thread reads into a buffer of its own.
 pub const READ_BYTES: usize = 64 << 10;
@@ -104,7 +99,7 @@ pub struct Config {
     /// Bounds on what a connection's peer can make it hold.
     pub limits: Limits,
     /// What the whole pool answers to FCGI_GET_VALUES.
-    pub values: fcgi_proto::Values,
+    pub values: Values,
     /// Connections that this process holds at most: it has descriptors for them.
     pub connections: usize,
     /// Threads that serve requests. Where each has a connection, no more than there are connections.
@@ -116,6 +111,16 @@ pub struct Config {
 }
 
 impl Config {
+    /// As it is without a command line, for one process of a `main` that does not call [`run`]. As there, the process gets as
+    /// many descriptors as its hard limit allows.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::Unsupported`]: there is no descriptor for even one connection.
+    pub fn new(capacity: Capacity) -> io::Result<Self> {
+        options::default_config(capacity)
+    }
+
     /// The same, for a process with one connection for each thread that has only so many of its threads.
     #[must_use]
     pub fn with_threads(&self, threads: usize) -> Self {
@@ -143,88 +148,4 @@ pub struct Timeouts {
 impl Timeouts {
     /// Waits for ever.
     pub const NONE: Self = Self { idle: None, receive: None, request: None };
-}
-
-/// The whole of a worker's `main`: reads the command line, obtains the listener, becomes the pool and serves.
-///
-/// Exit status: 0 after a drain, 1 where serving failed, 2 where the command line or the listener is unusable, and 3
-/// where this machine lacks what the strategy needs: `serve` says so by an error of [`io::ErrorKind::Unsupported`].
-pub fn run(
-    name: &'static str,
-    capacity: Capacity,
-    serve: fn(Listener, Workload, &Config) -> io::Result<()>,
-) -> ExitCode {
-    log::install(name);
-    // Before there is a socket: who sees it may send a signal, which must not kill what has to remove it.
-    let signals = match Signals::hold() {
-        Ok(signals) => signals,
-        Err(error) => return refuse(1, error),
-    };
-    let options = match options::parse(name, capacity) {
-        Ok(options) => options,
-        Err(answer) => return answer,
-    };
-    let (config, cut) = match options.config(capacity) {
-        Ok(config) => config,
-        Err(error) => return ExitCode::from(status(Err(error))),
-    };
-    if options.check {
-        let checked = listener::unnamed().and_then(|listener| {
-            drain::install(options.grace(), None)?;
-            drain::request();
-            serve(listener, Workload { allow_crash: false }, &config)
-        });
-        return ExitCode::from(status(checked));
-    }
-    let predecessor = Predecessor::find();
-    let listener = match options.listener(predecessor.as_ref()) {
-        Ok(listener) => listener,
-        Err(error) => return refuse(2, error),
-    };
-    if let Some(cut) = cut {
-        log::say(cut);
-    }
-    let handler = Workload { allow_crash: options.allow_crash };
-    let work = |listener: Listener, supervisor: Option<Pid>, ready: &dyn Fn()| {
-        let drained = drain::install(options.grace(), supervisor).and_then(|()| {
-            thread::sleep(options.startup());
-            ready();
-            serve(listener, handler, &config)
-        });
-        status(drained)
-    };
-    if !options.is_supervised() {
-        return ExitCode::from(work(listener, None, &|| notify::notify("READY=1")));
-    }
-    let former = predecessor.map(|predecessor| predecessor.workers).unwrap_or_default();
-    if !former.is_empty() {
-        log::say(format_args!("SIGHUP: this program took over, and replaces {} workers", former.len()));
-    }
-    let supervisor = getpid();
-    let work = |listener: Listener, ready: &dyn Fn()| work(listener, Some(supervisor), ready);
-    supervisor::run(&signals, listener, options.process_count(), options.grace(), former, &work)
-}
-
-/// What prevents the start, in one line.
-fn refuse(status: u8, error: impl Display) -> ExitCode {
-    log::say(error);
-    ExitCode::from(status)
-}
-
-/// The exit status where this machine lacks what the strategy needs. To start again would change nothing.
-const UNSUPPORTED: u8 = 3;
-
-/// What serving has come to, as an exit status.
-fn status(served: io::Result<()>) -> u8 {
-    match served {
-        Ok(()) => 0,
-        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-            log::say(format_args!("unsupported here: {error}"));
-            UNSUPPORTED
-        }
-        Err(error) => {
-            log::say(error);
-            1
-        }
-    }
 }

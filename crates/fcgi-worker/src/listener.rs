@@ -18,10 +18,11 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::drain;
 use crate::reload::Predecessor;
 
-pub(crate) use address::Address;
-pub(crate) use error::ListenError;
-pub(crate) use inherited::{inherited, is_passed};
-pub(crate) use owner::Owner;
+pub use address::Address;
+pub use error::ListenError;
+use inherited::inherited;
+pub(crate) use inherited::is_passed;
+pub use owner::Owner;
 use unix_path::BoundPath;
 pub(crate) use unix_path::FileId;
 use web_servers::WebServers;
@@ -35,13 +36,20 @@ const INHERITED_BACKLOG: u16 = 4096;
 
 /// How to bind a socket of our own.
 #[derive(Clone, Debug)]
-pub(crate) struct SocketOptions {
-    /// Connections that may wait to be accepted.
-    pub(crate) backlog: u16,
-    /// Permissions of the socket file.
-    pub(crate) mode: u32,
-    /// Whose the socket file is to be.
-    pub(crate) owner: Option<Owner>,
+pub struct SocketOptions {
+    /// Connections that may wait to be accepted; the kernel lowers it to net.core.somaxconn.
+    pub backlog: u16,
+    /// Permissions of the socket file, as in 0o660: who may connect.
+    pub mode: u32,
+    /// Whose the socket file is to be; `None` leaves it to whoever runs this.
+    pub owner: Option<Owner>,
+}
+
+/// As a command line without a word about it: 1,024 may wait, and the file's user and group may connect.
+impl Default for SocketOptions {
+    fn default() -> Self {
+        Self { backlog: BACKLOG, mode: 0o660, owner: None }
+    }
 }
 
 /// A listening socket of either family. Each strategy accepts from it in its own way.
@@ -61,6 +69,27 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// Binds a socket of our own. The file of a unix socket is removed when this is dropped, if it is still the same; a stale
+    /// one that nobody answers on is replaced.
+    ///
+    /// # Errors
+    ///
+    /// One line each, for whoever started the program: a server answers there already, a folder is missing, no permission, and
+    /// the like.
+    pub fn bind(address: &Address, options: &SocketOptions) -> Result<Self, ListenError> {
+        bind(address, options)
+    }
+
+    /// The socket on fd 3 where systemd passed one (sd_listen_fds(3)), otherwise that on fd 0, as FastCGI spawners give it
+    /// (spec 2.2). To be called once: it owns the descriptor.
+    ///
+    /// # Errors
+    ///
+    /// The descriptor is no listening stream socket, or FCGI_WEB_SERVER_ADDRS (spec 3.2) is no list of addresses.
+    pub fn inherited() -> Result<Self, ListenError> {
+        inherited()
+    }
+
     /// The listening socket itself. Whether it blocks is common to all who have it, as O_NONBLOCK lives on the open file
     /// description: the spawner, and after a SIGHUP the workers of the program before. A strategy that must not block says
     /// so when it starts to serve ([`set_nonblocking`](Socket::set_nonblocking)). One that may block takes it as it is, and
@@ -151,7 +180,7 @@ impl AsFd for Listener {
 }
 
 /// A socket of our own.
-pub(crate) fn bind(address: &Address, options: &SocketOptions) -> Result<Listener, ListenError> {
+fn bind(address: &Address, options: &SocketOptions) -> Result<Listener, ListenError> {
     // First: it needs no cleaning up.
     let web_servers = WebServers::from_env()?;
     let (socket, bound) = match address {

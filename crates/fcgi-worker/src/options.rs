@@ -8,16 +8,16 @@ use std::thread;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use fcgi_proto::Limits;
 
 use crate::listener::{self, Address, BACKLOG, ListenError, Listener, Owner, SocketOptions};
+use crate::program::Program;
 use crate::reload::Predecessor;
 use crate::{Capacity, Config, ConnectionLimit, Timeouts, descriptors, log};
 
 /// A FastCGI responder, on an address of its own or on the socket that systemd or a spawner gives it.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES)]
 pub(crate) struct Options {
     /// Listen on unix:PATH, unix:@NAME (an abstract name) or tcp:HOST:PORT; with port 0 the one chosen is said on stderr
     /// [default: the socket that systemd passes, or that on fd 0, as lighttpd and spawn-fcgi give it]
@@ -84,17 +84,9 @@ pub(crate) struct Options {
     #[arg(long, help_heading = STOPPING, value_name = "MS", default_value_t = 10_000)]
     grace_ms: u64,
 
-    /// Milliseconds that each process takes to start, like an application that loads itself first
-    #[arg(long, help_heading = TESTING, value_name = "MS", default_value_t = 0)]
-    startup_ms: u64,
-
     /// Say whether this machine has what the worker needs, and exit: 0 if it has, 3 and a line that says what it lacks
     #[arg(long, help_heading = TESTING)]
     pub(crate) check: bool,
-
-    /// Let a request for /crash abort the process it reaches
-    #[arg(long, help_heading = TESTING)]
-    pub(crate) allow_crash: bool,
 }
 
 /// A worker that has nothing to do needs a moment to end too: half a second, where a peer is slow to close.
@@ -132,15 +124,12 @@ Examples:
 
 SIGTERM, SIGINT and SIGQUIT finish the requests in flight, then exit with 0.
 A second one does not wait. SIGHUP replaces the workers one by one by those of
-the program as it is on disk then; requests in flight are served to their end.
+the program as it is on disk then; requests in flight are served to their end.";
 
-Paths served: /hello /cpu?us=N /wait?ms=N /echo /bytes?n=N
-/stream?chunks=N&ms=M /params /status?code=N /exit?status=N";
-
-/// Reads the command line. `Err` is the exit code where there is nothing to serve: after --help, or after one line
-/// about a word that is off.
-pub(crate) fn parse(name: &'static str, capacity: Capacity) -> Result<Options, ExitCode> {
-    parse_from(name, capacity, std::env::args_os()).map_err(|error| {
+/// Reads the command line, and the program's own options. `Err` is the exit code where there is nothing to serve: after --help,
+/// or after one line about a word that is off.
+pub(crate) fn parse<O: Args>(program: &Program, capacity: Capacity) -> Result<(Options, O), ExitCode> {
+    parse_from(program, capacity, std::env::args_os()).map_err(|error| {
         if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
             let _ = error.print();
             return ExitCode::SUCCESS;
@@ -148,25 +137,44 @@ pub(crate) fn parse(name: &'static str, capacity: Capacity) -> Result<Options, E
         // clap's first line says what is wrong; the rest is what --help says better.
         let message = error.to_string();
         let line = message.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        log::say(format_args!("{line} (see {name} --help)"));
+        log::say(format_args!("{line} (see {} --help)", program.name));
         ExitCode::from(2)
     })
 }
 
-fn parse_from(
-    name: &'static str,
+fn parse_from<O: Args>(
+    program: &Program,
     capacity: Capacity,
     words: impl IntoIterator<Item = OsString>,
-) -> Result<Options, clap::Error> {
-    let mut command = Options::command().name(name).after_help(EXAMPLES.replace("NAME", name));
+) -> Result<(Options, O), clap::Error> {
+    let Program { name, version, about, after_help } = *program;
+    let examples = EXAMPLES.replace("NAME", name);
+    let mut command = O::augment_args(Options::command()).name(name).after_help(if after_help.is_empty() {
+        examples
+    } else {
+        format!("{examples}\n\n{after_help}")
+    });
+    if let Some(version) = version {
+        command = command.version(version);
+    }
+    if let Some(about) = about {
+        command = command.about(about);
+    }
     if capacity.threads.is_none() {
         command = command.mut_arg("threads", |threads| threads.hide(true));
     }
-    let options = Options::from_arg_matches(&command.try_get_matches_from_mut(words)?)?;
+    let matches = command.try_get_matches_from_mut(words)?;
+    let options = Options::from_arg_matches(&matches)?;
     if options.threads.is_some() && capacity.threads.is_none() {
         return Err(command.error(ErrorKind::UnknownArgument, format!("{name} has no threads to set")));
     }
-    Ok(options)
+    Ok((options, O::from_arg_matches(&matches)?))
+}
+
+/// What one process has that was started without any option.
+pub(crate) fn default_config(capacity: Capacity) -> io::Result<Config> {
+    let options = Options::parse_from(["worker", "--processes", "1"]);
+    options.config(capacity).map(|(config, _)| config)
 }
 
 impl Options {
@@ -176,10 +184,10 @@ impl Options {
         }
         match &self.listen {
             Some(address) if listener::is_passed() => Err(ListenError::Twice(address.to_string())),
-            Some(address) => listener::bind(address, &self.socket_options()),
+            Some(address) => Listener::bind(address, &self.socket_options()),
             None if self.socket_owner.is_some() => Err(ListenError::NoFileToOwn),
             None if self.backlog.is_some() => Err(ListenError::NoBacklogToSet),
-            None => listener::inherited(),
+            None => Listener::inherited(),
         }
     }
 
@@ -207,10 +215,6 @@ impl Options {
             None if !self.is_pool() => 1,
             None => thread::available_parallelism().map_or(1, NonZeroUsize::get),
         }
-    }
-
-    pub(crate) fn startup(&self) -> Duration {
-        Duration::from_millis(self.startup_ms)
     }
 
     pub(crate) fn grace(&self) -> Duration {
@@ -328,8 +332,15 @@ mod tests {
         Capacity { connections: ConnectionLimit::Selectable, threads: Some(128), multiplexes: true };
 
     fn options(capacity: Capacity, words: &str) -> Options {
+        parsed(capacity, words).unwrap()
+    }
+
+    fn parsed(capacity: Capacity, words: &str) -> Result<Options, clap::Error> {
+        #[derive(Args)]
+        struct None {}
+
         let words = std::iter::once("worker").chain(words.split_whitespace()).map(OsString::from);
-        parse_from("worker", capacity, words).unwrap()
+        parse_from::<None>(&Program::new("worker"), capacity, words).map(|(options, _)| options)
     }
 
     /// Where there are descriptors for all that is asked for.
@@ -396,8 +407,7 @@ mod tests {
             ("--requests 65536", "1 to 65535"),
             ("--processes 99999999999999999999", "1 to 4096"),
         ] {
-            let words = std::iter::once("worker").chain(words.split(' ')).map(OsString::from);
-            let error = parse_from("worker", THREADED, words).unwrap_err().to_string();
+            let error = parsed(THREADED, words).unwrap_err().to_string();
             assert!(error.contains(range), "{error}");
         }
         options(THREADED, "--processes 4096 --threads 10000 --connections 1048576 --requests 65535");
@@ -405,8 +415,7 @@ mod tests {
 
     #[test]
     fn threads_are_refused_where_the_model_has_none() {
-        let words = ["worker", "--threads", "2"].map(OsString::from);
-        assert!(parse_from("worker", LOOP, words).is_err());
+        assert!(parsed(LOOP, "--threads 2").is_err());
     }
 
     #[test]
@@ -423,7 +432,6 @@ mod tests {
 
     #[test]
     fn zero_processes_are_refused() {
-        let words = ["worker", "--processes", "0"].map(OsString::from);
-        assert!(parse_from("worker", LOOP, words).is_err());
+        assert!(parsed(LOOP, "--processes 0").is_err());
     }
 }

@@ -38,6 +38,7 @@ mod turn;
 
 use std::io::{self, ErrorKind};
 use std::mem;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use fcgi_proto::{Connection, RequestId};
@@ -262,7 +263,26 @@ impl<H: Handler> Session<H> {
     pub fn has_more(&self) -> bool {
         self.phase == Phase::Open
             && (!self.unread.is_empty() && self.takes_requests()
-                || self.runs_steps && self.exchanges.any_ready() && self.room() > 0)
+                || self.runs_steps && self.exchanges.any_ready() && self.room() > 0
+                || self.exchanges.any_woken())
+    }
+
+    /// Whether a request is parked ([`Step::Park`]) of which nobody would be told that it is woken: then
+    /// [`Self::set_waker`].
+    #[inline]
+    pub fn wants_waker(&self) -> bool {
+        self.exchanges.wants_waker()
+    }
+
+    /// Whom to tell, once, when a parked request is woken; the session then [has more](Self::has_more) to do. Look for that
+    /// after this call, not before: one may have been woken already.
+    pub fn set_waker(&mut self, waker: Waker) {
+        self.exchanges.set_waker(waker);
+    }
+
+    /// Whether a request waits to be woken.
+    pub fn is_parked(&self) -> bool {
+        self.exchanges.any_parked()
     }
 
     /// Whether to write [`Self::unsent`], be it nothing: a write of no bytes fails where the peer has gone. Not while some of

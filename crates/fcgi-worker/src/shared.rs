@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fcgi_proto::Spares;
 
-use crate::{Config, Handler};
+use crate::{Config, Handler, Wakeups};
 
 /// Bytes of the spare buffer, and of all the others together.
 const SPARE_BUFFER_BYTES: usize = 1 << 20;
@@ -23,6 +23,8 @@ pub struct Shared<H: Handler> {
     pub(crate) spares: Spares,
     /// What [`crate::blocking`] reads into.
     pub(crate) input: Vec<u8>,
+    /// What ends its wait for a request that is parked: made for the first one.
+    wakeups: Option<Wakeups>,
     /// The buffer that was given back last, if it is not lent: a loop that serves one connection after the other needs
     /// no other.
     buffer: Vec<u8>,
@@ -41,6 +43,7 @@ impl<H: Handler> Shared<H> {
             is_draining: false,
             spares: Spares::new(),
             input: Vec::new(),
+            wakeups: None,
             buffer: Vec::new(),
             more_buffers: Vec::new(),
             more_bytes: 0,
@@ -102,6 +105,14 @@ impl<H: Handler> Shared<H> {
         let buffer = self.more_buffers.pop().unwrap_or_default();
         self.more_bytes -= buffer.capacity();
         buffer
+    }
+
+    /// `None` where no descriptor is left.
+    pub(crate) fn wakeups(&mut self) -> Option<&Wakeups> {
+        if self.wakeups.is_none() {
+            self.wakeups = Wakeups::new().ok();
+        }
+        self.wakeups.as_ref()
     }
 
     #[inline]

@@ -20,13 +20,14 @@ use rustix::process::{
 use crate::closing::Closing;
 use crate::drain::{SECOND_SIGNAL, check};
 use crate::listener::Listener;
+use crate::log;
 use crate::log::Flood;
 use crate::notify::{self, notify};
 use crate::pauses::Pauses;
+use crate::program::UNSUPPORTED;
 use crate::reload::Reload;
 use crate::signals::{self, Signals, Watch};
 use crate::threads::Lack;
-use crate::{UNSUPPORTED, log};
 
 /// A worker that lives this long has started well: its replacement starts at once.
 const WELL_STARTED: Duration = Duration::from_secs(1);

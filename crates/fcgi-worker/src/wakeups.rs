@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 
@@ -45,6 +45,12 @@ impl Wakeups {
 impl AsFd for Wakeups {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.woken.changed.as_fd()
+    }
+}
+
+impl AsRawFd for Wakeups {
+    fn as_raw_fd(&self) -> RawFd {
+        self.woken.changed.as_raw_fd()
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use fcgi_worker::{
     Accepting, Alarm, Capacity, Config, ConnectionLimit, Handler, Listener, READ_BYTES, Session, Shared,
-    Timers, drain, nonblocking::Client,
+    Timers, Wakeups, drain, nonblocking::Client,
 };
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -31,6 +31,7 @@ pub const CAPACITY: Capacity =
 const LISTENER: Token = Token(usize::MAX - 1);
 const DRAIN: Token = Token(usize::MAX - 2);
 const ALARM: Token = Token(usize::MAX - 3);
+const WAKEUPS: Token = Token(usize::MAX - 4);
 
 /// Serves until the drain.
 pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
@@ -39,6 +40,8 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
     poll.registry().register(&mut SourceFd(&drain::wake().as_raw_fd()), DRAIN, Interest::READABLE)?;
     let alarm = Alarm::new()?;
     poll.registry().register(&mut SourceFd(&alarm.as_raw_fd()), ALARM, Interest::READABLE)?;
+    let wakeups = Wakeups::new()?;
+    poll.registry().register(&mut SourceFd(&wakeups.as_raw_fd()), WAKEUPS, Interest::READABLE)?;
     let mut worker = Worker {
         registry: poll.registry().try_clone()?,
         accepting: Accepting::new(listener, config.connections),
@@ -47,6 +50,7 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
         due: BTreeSet::new(),
         timers: Timers::new(),
         alarm,
+        wakeups,
         now: Instant::now(),
         input: vec![0; READ_BYTES],
         shared: Shared::new(Arc::new(handler), config),
@@ -74,6 +78,7 @@ struct Worker<H: Handler> {
     due: BTreeSet<usize>,
     timers: Timers,
     alarm: Alarm,
+    wakeups: Wakeups,
     /// The time at the turn's begin.
     now: Instant,
     input: Vec<u8>,
@@ -93,6 +98,7 @@ impl<H: Handler> Worker<H> {
                 }
                 DRAIN => self.drain()?,
                 ALARM => {}
+                WAKEUPS => self.due.extend(self.wakeups.take()),
                 Token(key) => {
                     let Some(client) = self.clients.get_mut(key) else { continue };
                     client.hung_up |= event.is_read_closed();
@@ -163,6 +169,9 @@ impl<H: Handler> Worker<H> {
         let served = client.turn(&mut self.input, self.now, &mut self.shared);
         if served.is_err() || client.session.is_over() {
             return self.close(key);
+        }
+        if client.session.wants_waker() {
+            client.session.set_waker(self.wakeups.waker(key));
         }
         self.timers.set(key, client.session.deadline());
         if client.has_more() {

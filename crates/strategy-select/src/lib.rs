@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use fcgi_worker::{
     Accepting, Capacity, Config, ConnectionLimit, DescriptorSets, Handler, Listener, READ_BYTES, Session,
-    Shared, Timers, drain, nonblocking::Client,
+    Shared, Timers, Wakeups, drain, nonblocking::Client,
 };
 use rustix::event::{Timespec, select};
 use rustix::net::{SocketFlags, accept_with};
@@ -33,6 +33,7 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
         clients: BTreeMap::new(),
         due: BTreeSet::new(),
         timers: Timers::new(),
+        wakeups: Wakeups::new()?,
         now: Instant::now(),
         input: vec![0; READ_BYTES],
         shared: Shared::new(Arc::new(handler), config),
@@ -53,6 +54,7 @@ struct Worker<H: Handler> {
     /// Connections that the next turn is for: they are readable or writable, or have more to do than one turn allows.
     due: BTreeSet<usize>,
     timers: Timers,
+    wakeups: Wakeups,
     /// The time at the turn's begin.
     now: Instant,
     input: Vec<u8>,
@@ -63,6 +65,7 @@ impl<H: Handler> Worker<H> {
     /// Waits until there is something to do. What is readable, and what is writable.
     fn select(&self) -> io::Result<DescriptorSets> {
         let mut watched = DescriptorSets::default();
+        watched.add_readable(&self.wakeups)?;
         if !self.accepting.is_draining() {
             watched.add_readable(&drain::wake())?;
             if let Some(listener) = self.accepting.listener(self.now) {
@@ -88,6 +91,7 @@ impl<H: Handler> Worker<H> {
     fn turn(&mut self, ready: &DescriptorSets) -> io::Result<()> {
         self.now = Instant::now();
         let listener = self.accepting.listener(self.now).map(|listener| listener.socket().as_raw_fd());
+        let wakeups = self.wakeups.as_raw_fd();
         let mut acceptable = self.accepting.accepts_at_once(self.now);
         for descriptor in ready.readable() {
             if let Some(client) = self.clients.get_mut(&(descriptor as usize)) {
@@ -95,6 +99,8 @@ impl<H: Handler> Worker<H> {
                 self.due.insert(descriptor as usize);
             } else if Some(descriptor) == listener {
                 acceptable = true;
+            } else if descriptor == wakeups {
+                self.due.extend(self.wakeups.take());
             } else {
                 self.drain();
             }
@@ -133,6 +139,9 @@ impl<H: Handler> Worker<H> {
         let served = client.turn(&mut self.input, self.now, &mut self.shared);
         if served.is_err() || client.session.is_over() {
             return self.close(key);
+        }
+        if client.session.wants_waker() {
+            client.session.set_waker(self.wakeups.waker(key));
         }
         self.timers.set(key, client.session.deadline());
         if client.has_more() {

@@ -19,10 +19,10 @@ use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fcgi_proto::RequestId;
 use fcgi_worker::{
     Accepting, Capacity, Config, ConnectionLimit, DescriptorSets, Exchange, Handler, Listener, READ_BYTES,
     Session, Shared, Step, drain,
@@ -268,20 +268,19 @@ impl<H: Handler> Client<H> {
     }
 
     /// A thread's whole life: takes a request through all its steps, waits included. Whether the main thread is to be woken.
-    fn serve(&self, threads: &Threads<H>) -> bool {
+    fn serve(self: &Arc<Self>, threads: &Threads<H>) -> bool {
         let Some(mut exchange) = lock(&self.state).starting.pop_front() else { return false };
         let handler = Arc::clone(lock(&threads.shared).handler());
         let (id, mut output) = (exchange.request().id(), lock(&threads.shared).buffer());
         loop {
             let step = exchange.step(&*handler, &mut output, threads.config.output_bytes);
-            let mut state = self.wait(id, Duration::ZERO, lock(&self.state));
+            let mut state = self.wait(&exchange, Step::Flush, lock(&self.state));
             let is_done = matches!(step, Step::Done(_));
             if !is_done {
                 state.session.write(id, &output, Instant::now(), &mut lock(&threads.shared));
                 output.clear();
                 wake_main_thread(&threads.changed, self.flush(state, false, threads));
-                let time = if let Step::Wait(time) = step { time } else { Duration::ZERO };
-                state = self.wait(id, time, lock(&self.state));
+                state = self.wait(&exchange, step, lock(&self.state));
             }
             if is_done || !state.session.is_wanted(id) {
                 state.session.put_back(exchange, step, &output, Instant::now(), &mut lock(&threads.shared));
@@ -291,10 +290,24 @@ impl<H: Handler> Client<H> {
         }
     }
 
-    /// Waits until the time is over and there is room for output, or the request is not wanted any more.
-    fn wait<'a>(&self, id: RequestId, time: Duration, state: Guard<'a, H>) -> Guard<'a, H> {
-        let is_wanted = |state: &mut State<H>| state.session.is_wanted(id);
-        let waited = self.changed.wait_timeout_while(state, time, is_wanted);
+    /// Waits until what the step waits for has come and there is room for output, or the request is not wanted any more.
+    fn wait<'a>(
+        self: &'a Arc<Self>,
+        exchange: &Exchange<H>,
+        step: Step,
+        state: Guard<'a, H>,
+    ) -> Guard<'a, H> {
+        let time = match step {
+            Step::Wait(time) => time,
+            Step::Park => Duration::MAX,
+            _ => Duration::ZERO,
+        };
+        if step == Step::Park {
+            exchange.set_waker(&Waker::from(Arc::clone(self)));
+        }
+        let is_wanted = |state: &mut State<H>| state.session.is_wanted(exchange.request().id());
+        let waits = |state: &mut State<H>| is_wanted(state) && !(step == Step::Park && exchange.take_woken());
+        let waited = self.changed.wait_timeout_while(state, time, waits);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let needs_room = |state: &mut State<H>| is_wanted(state) && !state.session.has_room();
         self.changed.wait_while(state, needs_room).unwrap_or_else(PoisonError::into_inner)
@@ -306,6 +319,14 @@ impl<H: Handler> Client<H> {
         let is_awaited = running == most || state.threads == most.div_ceil(4);
         state.threads -= 1;
         self.flush(state, false, threads) || is_awaited || drain::requested()
+    }
+}
+
+/// A request of it that is parked was woken: its thread waits for the condition.
+impl<H: Handler> Wake for Client<H> {
+    fn wake(self: Arc<Self>) {
+        drop(lock(&self.state));
+        self.changed.notify_all();
     }
 }
 

@@ -3,5 +3,5 @@
 use strategy_thread_per_request::{CAPACITY, serve};
 
 fn main() -> std::process::ExitCode {
-    fcgi_worker::run(env!("CARGO_PKG_NAME"), CAPACITY, serve)
+    fcgi_workload::run(env!("CARGO_PKG_NAME"), CAPACITY, serve)
 }

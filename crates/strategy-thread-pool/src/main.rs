@@ -1,5 +1,5 @@
 //! The worker binary: see the library.
 
 fn main() -> std::process::ExitCode {
-    fcgi_worker::run(env!("CARGO_PKG_NAME"), strategy_thread_pool::CAPACITY, strategy_thread_pool::serve)
+    fcgi_workload::run(env!("CARGO_PKG_NAME"), strategy_thread_pool::CAPACITY, strategy_thread_pool::serve)
 }

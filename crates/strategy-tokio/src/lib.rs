@@ -213,6 +213,9 @@ fn drive<H: Handler>(
             return Poll::Ready(Ok(false));
         }
     }
+    if session.wants_waker() {
+        session.set_waker(context.waker().clone());
+    }
     if session.has_more() {
         session.resume(now, shared);
         return Poll::Ready(Ok(session.has_more()));

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fcgi_worker::{
-    Accepting, Capacity, Config, ConnectionLimit, Handler, Listener, Session, Shared, Timers, drain,
+    Accepting, Capacity, Config, ConnectionLimit, Handler, Listener, Session, Shared, Timers, Wakeups, drain,
 };
 use io_uring::squeue::Flags;
 use io_uring::types::Fd;
@@ -54,6 +54,8 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
     let buffers = Buffers::register(&ring.io_uring.submitter())?;
     listener.socket().set_nonblocking(true)?;
     ring.push(poll(drain::wake()), Operation::Drain, 0)?;
+    let wakeups = Wakeups::new()?;
+    ring.push(poll(&wakeups), Operation::Woken, 0)?;
 
     // Never dropped: where serving fails, the kernel may still be sending what the clients own.
     let mut worker = ManuallyDrop::new(Worker {
@@ -68,6 +70,7 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
         silent: Vec::new(),
         starved: VecDeque::new(),
         timers: Timers::new(),
+        wakeups,
         now: Instant::now(),
         shared: Shared::new(Arc::new(handler), config),
     });
@@ -109,6 +112,7 @@ struct Worker<H: Handler> {
     /// Connections whose receive has found no buffer.
     starved: VecDeque<usize>,
     timers: Timers,
+    wakeups: Wakeups,
     /// The time at the turn's begin.
     now: Instant,
     shared: Shared<H>,
@@ -127,6 +131,11 @@ impl<H: Handler> Worker<H> {
                 (Operation::Accept, _) => self.watches_listener = false,
                 (Operation::Receive, key) => self.received(key, &completion),
                 (Operation::Send, key) => self.sent(key, completion.result()),
+                (Operation::Woken, _) => {
+                    self.due
+                        .extend(self.wakeups.take().into_iter().filter(|key| self.clients.contains(*key)));
+                    self.ring.push(poll(&self.wakeups), Operation::Woken, 0)?;
+                }
                 (Operation::Unobserved, _) => {}
             }
         }
@@ -193,7 +202,7 @@ impl<H: Handler> Worker<H> {
 
     /// One turn of one connection. It is closed once the kernel holds nothing of it.
     fn drive(&mut self, key: usize) -> io::Result<()> {
-        let client = &mut self.clients[key];
+        let Some(client) = self.clients.get_mut(key) else { return Ok(()) };
         client.turn(&mut self.ring, self.now, &mut self.shared)?;
         if client.send == Flight::Silent {
             self.silent.push(key);
@@ -206,6 +215,9 @@ impl<H: Handler> Worker<H> {
                 self.ring.push(close.flags(Flags::SKIP_SUCCESS), Operation::Unobserved, 0)?;
             }
             return Ok(());
+        }
+        if client.session.wants_waker() {
+            client.session.set_waker(self.wakeups.waker(key));
         }
         // In a drain, a completion that has come may be its: it is not taken for idle before that is known.
         let has_more =

@@ -99,6 +99,7 @@ fn unsupported(error: io::Error) -> io::Error {
 pub(crate) enum Operation {
     Drain,
     Accept,
+    Woken,
     /// A cancel or a close, which says something only where it fails, and then nothing of use.
     Unobserved,
     Receive,
@@ -112,7 +113,7 @@ impl Operation {
 
     /// The operation and the key of a number that [`Self::number`] has made.
     pub(crate) fn of(number: u64) -> (Self, usize) {
-        let kinds = [Self::Drain, Self::Accept, Self::Unobserved, Self::Receive, Self::Send];
+        let kinds = [Self::Drain, Self::Accept, Self::Woken, Self::Unobserved, Self::Receive, Self::Send];
         (kinds[(number & 7) as usize], (number >> 3) as usize)
     }
 }

@@ -4,9 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// An address to listen on.
+/// An address to listen on, read from `unix:PATH`, `unix:@NAME` or `tcp:HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Address {
+pub enum Address {
     /// A socket file.
     Unix(PathBuf),
     /// A name in Linux's abstract namespace (unix(7)), written `unix:@NAME`. A file whose name begins with @ is `unix:./@NAME`.

@@ -10,7 +10,9 @@ use super::unix_path;
 
 /// Why there is no listener, and what to do about it.
 #[derive(Debug, Error)]
-pub(crate) enum ListenError {
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each says itself what it is")]
+pub enum ListenError {
     #[error(
         "fd 0 is not a listening socket: start this from a FastCGI spawner, or say --listen unix:/run/app.sock"
     )]

@@ -7,7 +7,7 @@ use nix::unistd::{Group, User};
 
 /// `USER`, `USER:GROUP` or `:GROUP`, looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Owner {
+pub struct Owner {
     text: String,
     /// None leaves it to whom it is.
     pub(super) user: Option<u32>,

@@ -1,5 +1,6 @@
 //! The requests of one connection that were taken up and have not ended.
 
+use std::task::Waker;
 use std::time::Instant;
 
 use fcgi_proto::RequestId;
@@ -14,6 +15,10 @@ pub(super) struct Exchanges<H: Handler> {
     ready: usize,
     /// No wait ends before this.
     due: Option<Instant>,
+    /// Entries that are parked, and not taken out.
+    parked: usize,
+    /// Whom those tell when they are woken.
+    waker: Option<Waker>,
 }
 
 struct Entry<H: Handler> {
@@ -30,13 +35,15 @@ struct Entry<H: Handler> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Until {
     Time(Instant),
+    /// To be woken.
+    Parked,
     /// For nothing but room and its turn.
     Ready,
 }
 
 impl<H: Handler> Exchanges<H> {
     pub(super) fn new() -> Self {
-        Self { entries: Vec::new(), current: 0, ready: 0, due: None }
+        Self { entries: Vec::new(), current: 0, ready: 0, due: None, parked: 0, waker: None }
     }
 
     #[inline]
@@ -62,7 +69,7 @@ impl<H: Handler> Exchanges<H> {
     pub(super) fn push(&mut self, exchange: Exchange<H>, until: Until, now: Instant) {
         let id = exchange.request().id();
         self.entries.push(Entry { id, exchange: Some(exchange), until, since: now, is_aborted: false });
-        self.waits(until);
+        self.waits(self.entries.len() - 1);
     }
 
     /// Those whose wait is over become ready.
@@ -71,6 +78,47 @@ impl<H: Handler> Exchanges<H> {
         if self.due.is_some_and(|due| due <= now) {
             self.wake_due(now);
         }
+        if self.parked > 0 {
+            self.wake_parked();
+        }
+    }
+
+    #[cold]
+    fn wake_parked(&mut self) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.until == Until::Parked) {
+            if entry.exchange.as_ref().is_some_and(Exchange::take_woken) {
+                entry.until = Until::Ready;
+                self.ready += 1;
+                self.parked -= 1;
+            }
+        }
+    }
+
+    /// Whether one is parked.
+    pub(super) fn any_parked(&self) -> bool {
+        self.parked > 0
+    }
+
+    /// Whether one that is parked was woken.
+    #[inline]
+    pub(super) fn any_woken(&self) -> bool {
+        self.parked > 0 && self.parked().any(Exchange::is_woken)
+    }
+
+    #[inline]
+    pub(super) fn wants_waker(&self) -> bool {
+        self.parked > 0 && self.waker.is_none()
+    }
+
+    /// Whom those that are parked tell when they are woken.
+    pub(super) fn set_waker(&mut self, waker: Waker) {
+        self.parked().for_each(|exchange| exchange.set_waker(&waker));
+        self.waker = Some(waker);
+    }
+
+    fn parked(&self) -> impl Iterator<Item = &Exchange<H>> {
+        let parked = self.entries.iter().filter(|entry| entry.until == Until::Parked);
+        parked.filter_map(|entry| entry.exchange.as_ref())
     }
 
     fn wake_due(&mut self, now: Instant) {
@@ -103,8 +151,8 @@ impl<H: Handler> Exchanges<H> {
     pub(super) fn wait_current(&mut self, until: Until) {
         self.ready -= 1;
         self.entries[self.current].until = until;
+        self.waits(self.current);
         self.current += 1;
-        self.waits(until);
     }
 
     pub(super) fn remove_current(&mut self) -> Option<Exchange<H>> {
@@ -123,10 +171,10 @@ impl<H: Handler> Exchanges<H> {
     /// Puts back one that was taken out.
     pub(super) fn put_back(&mut self, exchange: Exchange<H>, until: Until) {
         let id = exchange.request().id();
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) {
-            entry.exchange = Some(exchange);
-            entry.until = until;
-            self.waits(until);
+        if let Some(at) = self.entries.iter().position(|entry| entry.id == id) {
+            self.entries[at].exchange = Some(exchange);
+            self.entries[at].until = until;
+            self.waits(at);
         }
     }
 
@@ -176,17 +224,27 @@ impl<H: Handler> Exchanges<H> {
     }
 
     #[inline]
-    fn waits(&mut self, until: Until) {
-        match until {
+    fn waits(&mut self, at: usize) {
+        match self.entries[at].until {
             Until::Ready => self.ready += 1,
             Until::Time(time) => self.due = Some(self.due.map_or(time, |due| due.min(time))),
+            Until::Parked => {
+                self.parked += 1;
+                if let (Some(waker), Some(exchange)) = (&self.waker, &self.entries[at].exchange) {
+                    exchange.set_waker(waker);
+                }
+            }
         }
     }
 
     fn remove_at(&mut self, at: usize) -> Option<Exchange<H>> {
         let entry = self.entries.swap_remove(at);
-        if entry.exchange.is_some() && entry.until == Until::Ready {
-            self.ready -= 1;
+        if entry.exchange.is_some() {
+            match entry.until {
+                Until::Ready => self.ready -= 1,
+                Until::Parked => self.parked -= 1,
+                Until::Time(_) => {}
+            }
         }
         if self.entries.is_empty() {
             // A connection at rest holds no memory for what once waited.

@@ -7,7 +7,7 @@ use fcgi_proto::{Event, OwnedRequest, Request, RequestId};
 
 use super::exchanges::Until;
 use super::{Session, later};
-use crate::handler::{Exchange, Handler, Step, run_step};
+use crate::handler::{Exchange, Handler, Progress, Step, run_step};
 use crate::shared::Shared;
 
 /// Requests that one turn serves, and responses that it resumes.
@@ -95,19 +95,19 @@ impl<H: Handler> Session<H> {
     /// Takes a request up, as far as it gets without waiting. Only if it waits is it taken out of the input.
     #[inline]
     fn start_whole(&mut self, request: Request<'_>, now: Instant, shared: &mut Shared<H>) {
-        let mut job = shared.handler.start(request);
-        if let Some(until) = self.first_step(request, &mut job, now, shared) {
+        let (mut job, mut progress) = (shared.handler.start(request), Progress::default());
+        if let Some(until) = self.first_step(request, &mut job, &mut progress, now, shared) {
             let request = self.connection.hold(request, &mut shared.spares);
-            self.exchanges.push(Exchange::new(request, job), until, now);
+            self.exchanges.push(Exchange::new(request, job, progress), until, now);
         }
     }
 
     /// Takes a request up, as far as it gets without waiting.
     fn start(&mut self, request: OwnedRequest, now: Instant, shared: &mut Shared<H>) {
-        let mut job = shared.handler.start(request.as_request());
-        match self.first_step(request.as_request(), &mut job, now, shared) {
+        let (mut job, mut progress) = (shared.handler.start(request.as_request()), Progress::default());
+        match self.first_step(request.as_request(), &mut job, &mut progress, now, shared) {
             None => self.connection.recycle(request, &mut shared.spares),
-            Some(until) => self.exchanges.push(Exchange::new(request, job), until, now),
+            Some(until) => self.exchanges.push(Exchange::new(request, job, progress), until, now),
         }
     }
 
@@ -116,6 +116,7 @@ impl<H: Handler> Session<H> {
         &mut self,
         request: Request<'_>,
         job: &mut H::Job,
+        progress: &mut Progress,
         now: Instant,
         shared: &Shared<H>,
     ) -> Option<Until> {
@@ -123,7 +124,7 @@ impl<H: Handler> Session<H> {
             return Some(Until::Ready);
         }
         let room = self.room();
-        until(run_step(&*shared.handler, request, job, &mut self.output, room), now)
+        until(run_step(&*shared.handler, request, job, progress, &mut self.output, room), now)
     }
 
     /// Goes on with the requests that are ready, in turn, while there is room.
@@ -167,6 +168,7 @@ pub(super) fn until(step: Step, now: Instant) -> Option<Until> {
     match step {
         Step::Done(_) => None,
         Step::Flush => Some(Until::Ready),
+        Step::Park => Some(Until::Parked),
         Step::Wait(duration) => Some(Until::Time(later(now, duration))),
     }
 }

@@ -1,12 +1,15 @@
 //! A session, its peer, and the time between them.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use fcgi_proto::{AppStatus, Limits, Request, Stdout, Values};
-use fcgi_worker::{Config, Handler, Session, Shared, Step, Timeouts};
+use fcgi_worker::{
+    AppStatus, Config, Error, Handler, Limits, Request, Response, Session, Shared, Step, Timeouts, Values,
+};
 
 /// What sessions are configured with, unless a test says otherwise.
 pub(crate) const CONFIG: Config = Config {
@@ -26,8 +29,18 @@ pub(crate) const ONE_AT_A_TIME: Config = Config {
 };
 
 /// The path is a script, a letter a step's work: `W` waits ten milliseconds, `F` flushes, `B` writes 100,000 bytes as room
-/// comes, `M` waits for ever, `Z` waits not at all, any other letter writes itself.
+/// comes, `M` waits for ever, `Z` waits not at all, `P` parks, `L` logs, `E` fails, any other letter writes itself.
 pub(crate) struct Script;
+
+thread_local! {
+    /// Of the requests that have parked, in that order. A test has a thread.
+    static WAKERS: RefCell<Vec<Waker>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What wakes the request that parked first, of those for which this was not asked yet.
+pub(crate) fn waker() -> Waker {
+    WAKERS.with_borrow_mut(|wakers| wakers.remove(0))
+}
 
 pub(crate) struct Progress {
     letter: usize,
@@ -42,14 +55,19 @@ impl Handler for Script {
         Progress { letter: 0, written: 0 }
     }
 
-    fn step(&self, request: Request<'_>, job: &mut Progress, stdout: &mut Stdout<'_>) -> Step {
+    fn step(
+        &self,
+        request: Request<'_>,
+        job: &mut Progress,
+        response: &mut Response<'_>,
+    ) -> Result<Step, Error> {
         let script = request.params().value(b"SCRIPT_NAME").unwrap_or_default();
         while let Some(&letter) = script.get(job.letter) {
             if letter == b'B' {
                 while job.written < LARGE {
-                    let written = stdout.write_some(&[b'b'; 1000][..(LARGE - job.written).min(1000)]);
+                    let written = response.write_some(&[b'b'; 1000][..(LARGE - job.written).min(1000)]);
                     if written == 0 {
-                        return Step::Flush;
+                        return Ok(Step::Flush);
                     }
                     job.written += written;
                 }
@@ -58,14 +76,20 @@ impl Handler for Script {
             job.letter += 1;
             match letter {
                 b'B' => {}
-                b'W' => return Step::Wait(WAIT),
-                b'Z' => return Step::Wait(Duration::ZERO),
-                b'M' => return Step::Wait(Duration::MAX),
-                b'F' => return Step::Flush,
-                letter => stdout.write(&[letter]),
+                b'W' => return Ok(Step::Wait(WAIT)),
+                b'Z' => return Ok(Step::Wait(Duration::ZERO)),
+                b'M' => return Ok(Step::Wait(Duration::MAX)),
+                b'F' => return Ok(Step::Flush),
+                b'P' => {
+                    WAKERS.with_borrow_mut(|wakers| wakers.push(response.waker()));
+                    return Ok(Step::Park);
+                }
+                b'L' => response.log("a line"),
+                b'E' => return Err("it has failed".into()),
+                letter => response.write(&[letter]),
             }
         }
-        Step::Done(AppStatus(script.len() as u32))
+        Ok(Step::Done(AppStatus(script.len() as u32)))
     }
 }
 
@@ -79,7 +103,7 @@ pub(crate) fn output_of(script: &str) -> Vec<u8> {
     for letter in script.bytes() {
         match letter {
             b'B' => output.extend([b'b'; LARGE]),
-            b'W' | b'Z' | b'M' | b'F' => {}
+            b'W' | b'Z' | b'M' | b'F' | b'P' | b'L' => {}
             letter => output.push(letter),
         }
     }
@@ -91,6 +115,8 @@ pub(crate) fn output_of(script: &str) -> Vec<u8> {
 pub(crate) struct Answer {
     pub(crate) stdout: Vec<u8>,
     pub(crate) stdout_ended: bool,
+    /// Each record's content, the empty one's too.
+    pub(crate) stderr: Vec<Vec<u8>>,
     /// Application status and protocol status of END_REQUEST.
     pub(crate) end: Option<(u32, u8)>,
 }
@@ -98,12 +124,17 @@ pub(crate) struct Answer {
 impl Answer {
     /// The answer to a script that was run to its end.
     pub(crate) fn to(script: &str) -> Self {
-        Self { stdout: output_of(script), stdout_ended: true, end: Some((script.len() as u32, 0)) }
+        Self {
+            stdout: output_of(script),
+            stdout_ended: true,
+            end: Some((script.len() as u32, 0)),
+            ..Self::default()
+        }
     }
 
     /// That of an aborted one.
     pub(crate) fn aborted(stdout: &[u8]) -> Self {
-        Self { stdout: stdout.to_vec(), stdout_ended: true, end: Some((1, 0)) }
+        Self { stdout: stdout.to_vec(), stdout_ended: true, end: Some((1, 0)), ..Self::default() }
     }
 }
 
@@ -239,6 +270,10 @@ fn read_records(mut bytes: &[u8]) -> (BTreeMap<u16, Answer>, Vec<u8>) {
             6 => {
                 assert!(!answer.stdout_ended, "STDOUT after its end");
                 answer.stdout.extend_from_slice(content);
+            }
+            7 => {
+                assert_eq!(answer.end, None, "STDERR after the request's end");
+                answer.stderr.push(content.to_vec());
             }
             3 => {
                 assert_eq!(answer.end, None, "END_REQUEST twice");

@@ -3,5 +3,5 @@
 use strategy_null::blocking;
 
 fn main() -> std::process::ExitCode {
-    fcgi_worker::run(env!("CARGO_BIN_NAME"), blocking::CAPACITY, blocking::serve)
+    fcgi_workload::run(env!("CARGO_BIN_NAME"), blocking::CAPACITY, blocking::serve)
 }

@@ -3,5 +3,5 @@
 use strategy_null::readiness;
 
 fn main() -> std::process::ExitCode {
-    fcgi_worker::run(env!("CARGO_BIN_NAME"), readiness::CAPACITY, readiness::serve)
+    fcgi_workload::run(env!("CARGO_BIN_NAME"), readiness::CAPACITY, readiness::serve)
 }

@@ -15,7 +15,8 @@ use fcgi_proto::record::{self, KEEP_CONN, RecordType};
 use fcgi_proto::{
     AppStatus, Connection, Event, Limits, ProtocolStatus, Request, Spares, Stdout, Values, pairs, response,
 };
-use fcgi_worker::{Handler, Step, Workload, run_step};
+use fcgi_worker::{Handler, Progress, Step, run_step};
+use fcgi_workload::Workload;
 
 /// Enough for every buffer to have grown to what it needs.
 const WARM_UP: usize = 10;
@@ -73,6 +74,7 @@ fn throughput(worker: &mut Worker, input: &[u8], bytes: usize) {
 struct Worker {
     connection: Connection,
     spares: Spares,
+    handler: Workload,
     output: Vec<u8>,
     served: usize,
 }
@@ -83,6 +85,7 @@ impl Worker {
         Self {
             connection: Connection::new(Limits::default(), values),
             spares: Spares::new(),
+            handler: Workload::new(false),
             output: Vec::new(),
             served: 0,
         }
@@ -90,9 +93,9 @@ impl Worker {
 
     /// As a session does it with what was read.
     #[inline]
-    fn read(&mut self, mut input: &[u8], handle: impl Fn(Request<'_>, &mut Vec<u8>)) {
+    fn read(&mut self, mut input: &[u8], handle: impl Fn(Request<'_>, &Workload, &mut Vec<u8>)) {
         while let Some(request) = self.connection.receive_whole(&mut input) {
-            handle(request, &mut self.output);
+            handle(request, &self.handler, &mut self.output);
             self.served += 1;
         }
         if !input.is_empty() {
@@ -101,12 +104,12 @@ impl Worker {
     }
 
     #[inline(never)]
-    fn read_records(&mut self, mut input: &[u8], handle: impl Fn(Request<'_>, &mut Vec<u8>)) {
+    fn read_records(&mut self, mut input: &[u8], handle: impl Fn(Request<'_>, &Workload, &mut Vec<u8>)) {
         while let Some(event) =
             self.connection.receive(&mut input, &mut self.output, &mut self.spares).expect("no failure")
         {
             let Event::Request(request) = event else { panic!("{event:?}") };
-            handle(request.as_request(), &mut self.output);
+            handle(request.as_request(), &self.handler, &mut self.output);
             self.connection.recycle(request, &mut self.spares);
             self.served += 1;
         }
@@ -115,16 +118,15 @@ impl Worker {
 
 /// The workload that every strategy serves.
 #[inline]
-fn handle(request: Request<'_>, output: &mut Vec<u8>) {
-    let handler = Workload { allow_crash: false };
-    let mut job = handler.start(request);
-    let step = run_step(&handler, request, &mut job, output, 64 << 10);
+fn handle(request: Request<'_>, handler: &Workload, output: &mut Vec<u8>) {
+    let (mut job, mut progress) = (handler.start(request), Progress::default());
+    let step = run_step(handler, request, &mut job, &mut progress, output, 64 << 10);
     assert!(matches!(step, Step::Done(_)), "{step:?}");
 }
 
 /// The same answer, for one path only.
 #[inline]
-fn answer(request: Request<'_>, output: &mut Vec<u8>) {
+fn answer(request: Request<'_>, _: &Workload, output: &mut Vec<u8>) {
     assert_eq!(request.params().value(b"SCRIPT_NAME"), Some(&b"/hello"[..]));
     let mut stdout = Stdout::new(output, request.id(), 64 << 10);
     stdout.write(b"Content-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, world\n");

@@ -1,38 +1,33 @@
-//! The application that every strategy serves, chosen by the request's path.
-//!
-//! | path | what it costs and answers |
-//! |---|---|
-//! | `/hello` | nothing; one line |
-//! | `/cpu?us=N` | N microseconds of CPU time |
-//! | `/wait?ms=N` | N milliseconds of waiting |
-//! | `/echo` | the request's body |
-//! | `/bytes?n=N` | N bytes |
-//! | `/stream?chunks=N&ms=M` | a line, a wait of M milliseconds, a line, ... N lines |
-//! | `/params` | the parameters, sorted, a line each |
-//! | `/status?code=N` | that HTTP status |
-//! | `/exit?status=N` | that application status in END_REQUEST |
-//! | `/crash` | the process aborts, where it was started with --allow-crash |
+//! Every path, step by step.
 
 use std::borrow::Cow;
 use std::hint;
 use std::io::Write;
 use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 
-use fcgi_proto::{AppStatus, Params, Request, Stdout};
+use fcgi_worker::{AppStatus, Error, Handler, Params, Request, Response, Step};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::handler::{Handler, Step};
+use crate::sleeper::{Sleep, Sleeper};
 
 /// The handler behind all the paths.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug)]
 pub struct Workload {
-    /// Whether `/crash` may abort the process.
-    pub allow_crash: bool,
+    allow_crash: bool,
+    sleeper: Arc<Sleeper>,
+}
+
+impl Workload {
+    /// Of one process, which `/crash` may abort or not.
+    pub fn new(allow_crash: bool) -> Self {
+        Self { allow_crash, sleeper: Arc::default() }
+    }
 }
 
 /// Where a request has got to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Job {
     route: Route,
     /// HEAD: the answer has no body (RFC 3875 4.3.3).
@@ -41,6 +36,8 @@ pub struct Job {
     begun: bool,
     /// Bytes or chunks written.
     done: u64,
+    /// What wakes it.
+    sleep: Option<Sleep>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +45,15 @@ enum Route {
     Hello,
     Cpu { microseconds: u64 },
     Wait { milliseconds: u64 },
+    Park { milliseconds: u64 },
     Echo,
     Bytes { count: u64 },
     Stream { chunks: u64, milliseconds: u64 },
     Params,
     Status { code: u64 },
     Exit { status: u32 },
+    Log,
+    Fail { after: u64 },
     Crash,
     NotFound,
 }
@@ -70,102 +70,127 @@ impl Handler for Workload {
     fn start(&self, request: Request<'_>) -> Job {
         let params = request.params();
         let head_only = params.value(b"REQUEST_METHOD") == Some(b"HEAD");
-        Job { route: route(params), head_only, begun: false, done: 0 }
+        Job { route: route(params), head_only, begun: false, done: 0, sleep: None }
     }
 
-    fn step(&self, request: Request<'_>, job: &mut Job, stdout: &mut Stdout<'_>) -> Step {
+    fn step(&self, request: Request<'_>, job: &mut Job, response: &mut Response<'_>) -> Result<Step, Error> {
         let begins = !mem::replace(&mut job.begun, true);
         match job.route {
             Route::Hello => {
-                stdout.write(if job.head_only { &HELLO[..HELLO.len() - 13] } else { HELLO });
+                response.write(if job.head_only { &HELLO[..HELLO.len() - 13] } else { HELLO });
             }
             Route::Cpu { microseconds } => {
                 burn(microseconds);
-                text(stdout, job, format_args!("burned {microseconds} us\n"));
+                text(response, job, format_args!("burned {microseconds} us\n"));
             }
             Route::Wait { milliseconds } => {
                 if begins {
-                    return Step::Wait(Duration::from_millis(milliseconds));
+                    return Ok(Step::Wait(Duration::from_millis(milliseconds)));
                 }
-                text(stdout, job, format_args!("waited {milliseconds} ms\n"));
+                text(response, job, format_args!("waited {milliseconds} ms\n"));
+            }
+            Route::Park { milliseconds } => {
+                if begins {
+                    let time = Duration::from_millis(milliseconds);
+                    job.sleep = Some(self.sleeper.sleep(time, response.waker())?);
+                }
+                if job.sleep.as_ref().is_some_and(|sleep| !sleep.is_over()) {
+                    return Ok(Step::Park);
+                }
+                text(response, job, format_args!("parked {milliseconds} ms\n"));
             }
             Route::Echo => {
                 let body = request.body();
                 if begins {
                     let content_type =
                         request.params().value(b"CONTENT_TYPE").filter(|value| !value.is_empty());
-                    stdout.write(b"Content-Type: ");
-                    stdout.write(content_type.unwrap_or(b"application/octet-stream"));
-                    head_end(stdout, body.len() as u64);
+                    response.write(b"Content-Type: ");
+                    response.write(content_type.unwrap_or(b"application/octet-stream"));
+                    head_end(response, body.len() as u64);
                 }
                 if job.head_only {
-                    return Step::Done(AppStatus::SUCCESS);
+                    return Ok(Step::Done(AppStatus::SUCCESS));
                 }
-                job.done += stdout.write_some(&body[job.done as usize..]) as u64;
+                job.done += response.write_some(&body[job.done as usize..]) as u64;
                 if job.done < body.len() as u64 {
-                    return Step::Flush;
+                    return Ok(Step::Flush);
                 }
             }
             Route::Bytes { count } => {
                 if begins {
-                    stdout.write(b"Content-Type: application/octet-stream");
-                    head_end(stdout, count);
+                    response.write(b"Content-Type: application/octet-stream");
+                    head_end(response, count);
                 }
                 if job.head_only {
-                    return Step::Done(AppStatus::SUCCESS);
+                    return Ok(Step::Done(AppStatus::SUCCESS));
                 }
                 while job.done < count {
                     let offset = job.done as usize % ALPHABET.len();
                     let wanted = (count - job.done).min((PATTERN.len() - offset) as u64) as usize;
-                    let written = stdout.write_some(&PATTERN[offset..][..wanted]);
+                    let written = response.write_some(&PATTERN[offset..][..wanted]);
                     if written == 0 {
-                        return Step::Flush;
+                        return Ok(Step::Flush);
                     }
                     job.done += written as u64;
                 }
             }
             Route::Stream { chunks, milliseconds } => {
                 if begins {
-                    stdout.write(b"Content-Type: text/plain\r\n\r\n");
+                    response.write(b"Content-Type: text/plain\r\n\r\n");
                 }
                 if job.head_only {
-                    return Step::Done(AppStatus::SUCCESS);
+                    return Ok(Step::Done(AppStatus::SUCCESS));
                 }
                 while job.done < chunks {
-                    print(stdout, format_args!("chunk {}\n", job.done));
+                    print(response, format_args!("chunk {}\n", job.done));
                     job.done += 1;
                     if job.done < chunks && milliseconds > 0 {
-                        return Step::Wait(Duration::from_millis(milliseconds));
+                        return Ok(Step::Wait(Duration::from_millis(milliseconds)));
                     }
-                    if stdout.room() == 0 {
-                        return Step::Flush;
+                    if response.room() == 0 {
+                        return Ok(Step::Flush);
                     }
                 }
             }
-            Route::Params => return params(request, job, begins, stdout),
+            Route::Params => return Ok(params(request, job, begins, response)),
             Route::Status { code } => {
-                print(stdout, format_args!("Status: {code} {}\r\n", reason(code)));
+                print(response, format_args!("Status: {code} {}\r\n", reason(code)));
                 match code {
                     // These have no content (RFC 9110).
-                    204 | 304 => stdout.write(b"\r\n"),
-                    _ => text(stdout, job, format_args!("status {code}\n")),
+                    204 | 304 => response.write(b"\r\n"),
+                    _ => text(response, job, format_args!("status {code}\n")),
                 }
             }
             Route::Exit { status } => {
-                text(stdout, job, format_args!("exit {status}\n"));
-                return Step::Done(AppStatus(status));
+                text(response, job, format_args!("exit {status}\n"));
+                return Ok(Step::Done(AppStatus(status)));
+            }
+            Route::Log => {
+                response.log("a line for the log");
+                text(response, job, format_args!("logged\n"));
+            }
+            Route::Fail { after } => {
+                if begins && after > 0 {
+                    response.write(b"Content-Type: text/plain\r\n\r\n");
+                }
+                if job.done < after {
+                    print(response, format_args!("chunk {}\n", job.done));
+                    job.done += 1;
+                    return Ok(Step::Flush);
+                }
+                return Err(format!("failed after {after} chunks").into());
             }
             Route::Crash if self.allow_crash => std::process::abort(),
             Route::Crash => {
-                stdout.write(b"Status: 403 Forbidden\r\n");
-                text(stdout, job, format_args!("started without --allow-crash\n"));
+                response.write(b"Status: 403 Forbidden\r\n");
+                text(response, job, format_args!("started without --allow-crash\n"));
             }
             Route::NotFound => {
-                stdout.write(b"Status: 404 Not Found\r\n");
-                text(stdout, job, format_args!("not found\n"));
+                response.write(b"Status: 404 Not Found\r\n");
+                text(response, job, format_args!("not found\n"));
             }
         }
-        Step::Done(AppStatus::SUCCESS)
+        Ok(Step::Done(AppStatus::SUCCESS))
     }
 }
 
@@ -180,6 +205,7 @@ fn route(params: Params<'_>) -> Route {
         b"/hello" => Route::Hello,
         b"/cpu" => Route::Cpu { microseconds: number("us").unwrap_or(0).min(LONGEST_SECONDS * 1_000_000) },
         b"/wait" => Route::Wait { milliseconds: milliseconds() },
+        b"/park" => Route::Park { milliseconds: milliseconds() },
         b"/echo" => Route::Echo,
         b"/bytes" => Route::Bytes { count: number("n").unwrap_or(0) },
         b"/stream" => Route::Stream { chunks: number("chunks").unwrap_or(1), milliseconds: milliseconds() },
@@ -189,6 +215,8 @@ fn route(params: Params<'_>) -> Route {
             _ => Route::Status { code: 400 },
         },
         b"/exit" => Route::Exit { status: number("status").and_then(|n| u32::try_from(n).ok()).unwrap_or(0) },
+        b"/log" => Route::Log,
+        b"/fail" => Route::Fail { after: number("after").unwrap_or(0) },
         b"/crash" => Route::Crash,
         _ => Route::NotFound,
     }
@@ -235,7 +263,7 @@ fn burn(microseconds: u64) {
 }
 
 /// A sorted list may be longer than the room, so it is made again for each step and goes on where it stopped.
-fn params(request: Request<'_>, job: &mut Job, begins: bool, stdout: &mut Stdout<'_>) -> Step {
+fn params(request: Request<'_>, job: &mut Job, begins: bool, response: &mut Response<'_>) -> Step {
     let mut pairs: Vec<_> = request.params().iter().collect();
     pairs.sort();
     let mut list = Vec::new();
@@ -246,35 +274,35 @@ fn params(request: Request<'_>, job: &mut Job, begins: bool, stdout: &mut Stdout
         list.push(b'\n');
     }
     if begins {
-        stdout.write(b"Content-Type: text/plain");
-        head_end(stdout, list.len() as u64);
+        response.write(b"Content-Type: text/plain");
+        head_end(response, list.len() as u64);
     }
     if job.head_only {
         return Step::Done(AppStatus::SUCCESS);
     }
-    job.done += stdout.write_some(&list[job.done as usize..]) as u64;
+    job.done += response.write_some(&list[job.done as usize..]) as u64;
     if job.done < list.len() as u64 { Step::Flush } else { Step::Done(AppStatus::SUCCESS) }
 }
 
-fn head_end(stdout: &mut Stdout<'_>, content_length: u64) {
-    print(stdout, format_args!("\r\nContent-Length: {content_length}\r\n\r\n"));
+fn head_end(response: &mut Response<'_>, content_length: u64) {
+    print(response, format_args!("\r\nContent-Length: {content_length}\r\n\r\n"));
 }
 
 /// A body of text, and its head before it.
-fn text(stdout: &mut Stdout<'_>, job: &Job, body: std::fmt::Arguments<'_>) {
-    stdout.write(b"Content-Type: text/plain\r\n\r\n");
+fn text(response: &mut Response<'_>, job: &Job, body: std::fmt::Arguments<'_>) {
+    response.write(b"Content-Type: text/plain\r\n\r\n");
     if !job.head_only {
-        print(stdout, body);
+        print(response, body);
     }
 }
 
-fn print(stdout: &mut Stdout<'_>, text: std::fmt::Arguments<'_>) {
+fn print(response: &mut Response<'_>, text: std::fmt::Arguments<'_>) {
     let mut line = [0_u8; 128];
     let mut rest = &mut line[..];
     // Every line here is a few words and a number: it fits, and a longer one would be cut.
     let _ = rest.write_fmt(text);
     let left = rest.len();
-    stdout.write(&line[..line.len() - left]);
+    response.write(&line[..line.len() - left]);
 }
 
 /// The reason phrases of RFC 9110 that a reader would expect to see.

@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use fcgi_proto::{AppStatus, Connection, Event, Limits, Spares, Values};
-use fcgi_worker::{Handler, Step, Workload, run_step};
+use fcgi_worker::{Handler, Progress, Step, run_step};
+use fcgi_workload::Workload;
 
-/// What a request comes to: the steps it took, and the content of its STDOUT.
+/// What a request comes to: the steps it took, the content of its STDOUT, and all of its output.
 struct Served {
     steps: Vec<Step>,
     stdout: Vec<u8>,
+    /// All records.
+    output: Vec<u8>,
 }
 
 /// Serves one request with `room` bytes of output a step.
 fn serve(params: &[(&str, &str)], body: &[u8], room: usize) -> Served {
-    let handler = Workload { allow_crash: false };
+    let handler = Workload::new(false);
     let values = Values { connections: 1, requests: 1, multiplexes: false };
     let mut connection = Connection::new(Limits::default(), values);
     let bytes = encode(params, body);
@@ -21,12 +24,13 @@ fn serve(params: &[(&str, &str)], body: &[u8], room: usize) -> Served {
     let event = connection.receive(&mut input, &mut output, &mut spares).unwrap();
     let Some(Event::Request(request)) = event else { panic!("no request: {event:?}") };
 
-    let mut job = handler.start(request.as_request());
-    let mut served = Served { steps: Vec::new(), stdout: Vec::new() };
+    let (mut job, mut progress) = (handler.start(request.as_request()), Progress::default());
+    let mut served = Served { steps: Vec::new(), stdout: Vec::new(), output: Vec::new() };
     loop {
         output.clear();
-        let step = run_step(&handler, request.as_request(), &mut job, &mut output, room);
+        let step = run_step(&handler, request.as_request(), &mut job, &mut progress, &mut output, room);
         served.stdout.extend(stdout(&output));
+        served.output.extend_from_slice(&output);
         served.steps.push(step);
         if matches!(step, Step::Done(_)) {
             return served;
@@ -64,11 +68,20 @@ fn push(bytes: &mut Vec<u8>, kind: u8, content: &[u8]) {
 }
 
 /// The content of the STDOUT records in `output`.
-fn stdout(mut output: &[u8]) -> Vec<u8> {
+fn stdout(output: &[u8]) -> Vec<u8> {
+    content(6, output)
+}
+
+/// That of the STDERR records.
+fn stderr(output: &[u8]) -> Vec<u8> {
+    content(7, output)
+}
+
+fn content(wanted: u8, mut output: &[u8]) -> Vec<u8> {
     let mut content = Vec::new();
     while let [1, kind, _, _, high, low, padding, _, rest @ ..] = output {
         let length = usize::from(u16::from_be_bytes([*high, *low]));
-        if *kind == 6 {
+        if *kind == wanted {
             content.extend_from_slice(&rest[..length]);
         }
         output = &rest[length + usize::from(*padding)..];
@@ -89,6 +102,31 @@ fn a_wait_comes_before_the_answer() {
     let served = serve(&[("SCRIPT_NAME", "/wait"), ("QUERY_STRING", "ms=7")], b"", 64 << 10);
     assert_eq!(served.steps, [Step::Wait(Duration::from_millis(7)), Step::Done(AppStatus::SUCCESS)]);
     assert!(served.stdout.ends_with(b"\r\n\r\nwaited 7 ms\n"));
+}
+
+#[test]
+fn another_thread_ends_the_wait_of_what_is_parked() {
+    let mut served = serve(&[("SCRIPT_NAME", "/park"), ("QUERY_STRING", "ms=3")], b"", 64 << 10);
+    served.steps.dedup();
+    assert_eq!(served.steps, [Step::Park, Step::Done(AppStatus::SUCCESS)]);
+    assert!(served.stdout.ends_with(b"\r\n\r\nparked 3 ms\n"));
+}
+
+#[test]
+fn a_failure_is_a_500_or_breaks_off_what_has_begun() {
+    let fail = |after| serve(&[("SCRIPT_NAME", "/fail"), ("QUERY_STRING", after)], b"", 64 << 10);
+    assert!(fail("after=0").stdout.starts_with(b"Status: 500 "));
+    let served = fail("after=2");
+    assert!(served.stdout.ends_with(b"\r\n\r\nchunk 0\nchunk 1\n"));
+    assert_eq!(served.steps, [Step::Flush, Step::Flush, Step::Done(AppStatus::FAILED)]);
+    assert_eq!(stderr(&served.output), b"failed after 2 chunks\n");
+}
+
+#[test]
+fn a_line_for_the_log_goes_to_stderr() {
+    let served = serve(&[("SCRIPT_NAME", "/log")], b"", 64 << 10);
+    assert_eq!(stderr(&served.output), b"a line for the log\n");
+    assert!(served.stdout.ends_with(b"\r\n\r\nlogged\n"));
 }
 
 #[test]
