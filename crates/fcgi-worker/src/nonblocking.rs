@@ -1,4 +1,7 @@
-//! A session on a socket that does not block, for the models in which a loop is told what is readable or writable.
+//! A session on a socket that does not block, for the models in which a loop is told what is readable or writable; and the
+//! connections of such a loop.
+
+mod clients;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -7,6 +10,8 @@ use std::time::Instant;
 use socket2::Socket;
 
 use crate::{Handler, Session, Shared};
+
+pub use clients::Clients;
 
 /// Reads of one turn, as long as they complete no request: a large body comes in many.
 const READS: usize = 8;

@@ -6,7 +6,6 @@
 //! - **What bounds it:** `--connections`, the requests in flight and the unsent output of each.
 //! - **What one process holds:** many connections, many requests on each.
 
-use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::mem;
 use std::os::fd::AsRawFd;
@@ -14,20 +13,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fcgi_worker::{
-    Accepting, Alarm, Capacity, Config, ConnectionLimit, Handler, Listener, READ_BYTES, Session, Shared,
-    Timers, Wakeups, drain, nonblocking::Client,
+    Accepting, Alarm, Capacity, Config, ConnectionLimit, Handler, Listener, Shared, drain,
+    nonblocking::Clients,
 };
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustix::event::epoll;
 use rustix::net::{SocketFlags, accept_with};
-use slab::Slab;
 
 /// Many connections, many requests on each; an abort is read while its request waits.
 pub const CAPACITY: Capacity =
     Capacity { connections: ConnectionLimit::Many, threads: None, multiplexes: true };
 
-/// Connections have the slab's keys as tokens.
+/// Connections have their keys as tokens.
 const LISTENER: Token = Token(usize::MAX - 1);
 const DRAIN: Token = Token(usize::MAX - 2);
 const ALARM: Token = Token(usize::MAX - 3);
@@ -35,31 +33,30 @@ const WAKEUPS: Token = Token(usize::MAX - 4);
 
 /// Serves until the drain.
 pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
-    let mut poll = Poll::new()?;
     listener.socket().set_nonblocking(true)?;
-    poll.registry().register(&mut SourceFd(&drain::wake().as_raw_fd()), DRAIN, Interest::READABLE)?;
-    let alarm = Alarm::new()?;
-    poll.registry().register(&mut SourceFd(&alarm.as_raw_fd()), ALARM, Interest::READABLE)?;
-    let wakeups = Wakeups::new()?;
-    poll.registry().register(&mut SourceFd(&wakeups.as_raw_fd()), WAKEUPS, Interest::READABLE)?;
+    let (mut poll, alarm) = (Poll::new()?, Alarm::new()?);
+    let accepting = Accepting::new(listener, config.connections);
+    let clients = Clients::new(accepting, Shared::new(Arc::new(handler), config))?;
+    for (descriptor, token) in [
+        (drain::wake().as_raw_fd(), DRAIN),
+        (alarm.as_raw_fd(), ALARM),
+        (clients.wakeups().as_raw_fd(), WAKEUPS),
+    ] {
+        poll.registry().register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
+    }
     let mut worker = Worker {
         registry: poll.registry().try_clone()?,
-        accepting: Accepting::new(listener, config.connections),
         watches_listener: false,
-        clients: Slab::new(),
-        due: BTreeSet::new(),
-        timers: Timers::new(),
         alarm,
-        wakeups,
         now: Instant::now(),
-        input: vec![0; READ_BYTES],
-        shared: Shared::new(Arc::new(handler), config),
+        clients,
     };
     let mut events = Events::with_capacity(1024);
-    while !worker.accepting.is_over() {
+    while !worker.clients.accepting.is_over() {
         worker.watch_listener()?;
-        worker.alarm.set(worker.timers.next())?;
-        match poll.poll(&mut events, worker.timeout()) {
+        worker.alarm.set(worker.clients.next(worker.now))?;
+        let timeout = worker.clients.has_more(worker.now).then_some(Duration::ZERO);
+        match poll.poll(&mut events, timeout) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             polled => polled?,
         }
@@ -70,26 +67,20 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
 
 struct Worker<H: Handler> {
     registry: mio::Registry,
-    accepting: Accepting,
     /// Whether the poll announces connections that wait: only while there is a place for one.
     watches_listener: bool,
-    clients: Slab<Client<H>>,
-    /// Connections that are driven in the next turn whatever their sockets say.
-    due: BTreeSet<usize>,
-    timers: Timers,
+    /// Ends the poll when the first of the clients' times has come.
     alarm: Alarm,
-    wakeups: Wakeups,
     /// The time at the turn's begin.
     now: Instant,
-    input: Vec<u8>,
-    shared: Shared<H>,
+    clients: Clients<H>,
 }
 
 impl<H: Handler> Worker<H> {
     /// Everything that is to be done until the next poll: each connection once for what its socket says, and once for the rest.
     fn turn(&mut self, events: &Events) -> io::Result<()> {
         self.now = Instant::now();
-        let mut acceptable = self.accepting.accepts_at_once(self.now);
+        let mut acceptable = self.clients.accepting.accepts_at_once(self.now);
         for event in events {
             match event.token() {
                 LISTENER => {
@@ -98,42 +89,38 @@ impl<H: Handler> Worker<H> {
                 }
                 DRAIN => self.drain()?,
                 ALARM => {}
-                WAKEUPS => self.due.extend(self.wakeups.take()),
+                WAKEUPS => self.clients.take_woken(),
                 Token(key) => {
                     let Some(client) = self.clients.get_mut(key) else { continue };
                     client.hung_up |= event.is_read_closed();
                     client.readable |= event.is_readable();
                     client.writable |= event.is_writable();
-                    self.drive(key);
+                    self.clients.drive(key, self.now);
                 }
             }
         }
-        while let Some(key) = self.timers.expired(self.now) {
-            self.due.insert(key);
-        }
-        if !self.due.is_empty() {
-            mem::take(&mut self.due).into_iter().for_each(|key| self.drive(key));
+        for key in self.clients.take_due(self.now) {
+            self.clients.drive(key, self.now);
         }
         if acceptable { self.accept() } else { Ok(()) }
     }
 
     /// Takes in one connection, and serves what it has sent at once: often that is all there is.
     fn accept(&mut self) -> io::Result<()> {
-        let Some(listener) = self.accepting.listener(self.now) else { return Ok(()) };
+        let Some(listener) = self.clients.accepting.listener(self.now) else { return Ok(()) };
         let accepted = accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
-        if let Some(socket) = self.accepting.accepted(accepted, self.now)? {
-            let session = Session::new(&self.shared, self.now);
-            let key = self.clients.insert(Client::new(socket.into(), session));
-            self.drive(key);
+        if let Some(socket) = self.clients.accepting.accepted(accepted, self.now)? {
+            let key = self.clients.insert(socket, self.now);
+            self.clients.drive(key, self.now);
             // Not before it has outlived its first turn.
             let interest = Interest::READABLE | Interest::WRITABLE;
-            if let Some(client) = self.clients.get(key)
+            if let Some(client) = self.clients.get_mut(key)
                 && self
                     .registry
                     .register(&mut SourceFd(&client.socket.as_raw_fd()), Token(key), interest)
                     .is_err()
             {
-                self.close(key);
+                self.clients.close(key);
             }
         }
         Ok(())
@@ -142,10 +129,10 @@ impl<H: Handler> Worker<H> {
     /// Asks to be told of connections that wait, if there is a place for one. EPOLLEXCLUSIVE is what mio does not offer:
     /// without it each connection wakes every process (epoll_ctl(2)).
     fn watch_listener(&mut self) -> io::Result<()> {
-        if self.watches_listener || self.accepting.accepts_at_once(self.now) {
+        if self.watches_listener || self.clients.accepting.accepts_at_once(self.now) {
             return Ok(());
         }
-        let Some(listener) = self.accepting.listener(self.now) else { return Ok(()) };
+        let Some(listener) = self.clients.accepting.listener(self.now) else { return Ok(()) };
         let data = epoll::EventData::new_u64(LISTENER.0 as u64);
         epoll::add(&self.registry, listener, data, epoll::EventFlags::IN | epoll::EventFlags::EXCLUSIVE)?;
         self.watches_listener = true;
@@ -154,7 +141,7 @@ impl<H: Handler> Worker<H> {
 
     /// After each connection, so that the next is another process's: the kernel wakes whoever has watched for longest.
     fn unwatch_listener(&mut self) -> io::Result<()> {
-        match self.accepting.listener(self.now) {
+        match self.clients.accepting.listener(self.now) {
             Some(listener) if mem::take(&mut self.watches_listener) => {
                 self.registry.deregister(&mut SourceFd(&listener.socket().as_raw_fd()))
             }
@@ -162,47 +149,11 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    /// One turn of one connection.
-    fn drive(&mut self, key: usize) {
-        let Some(client) = self.clients.get_mut(key) else { return };
-        // An error in a connection is that connection's end.
-        let served = client.turn(&mut self.input, self.now, &mut self.shared);
-        if served.is_err() || client.session.is_over() {
-            return self.close(key);
-        }
-        if client.session.wants_waker() {
-            client.session.set_waker(self.wakeups.waker(key));
-        }
-        self.timers.set(key, client.session.deadline());
-        if client.has_more() {
-            self.due.insert(key);
-        }
-    }
-
-    fn close(&mut self, key: usize) {
-        self.clients.remove(key);
-        self.timers.remove(key);
-        self.accepting.closed();
-    }
-
     /// SIGTERM: connections that wait are still taken, idle ones are closed, the others finish.
     fn drain(&mut self) -> io::Result<()> {
         // Now: to close the listener would not end the poll's interest, since other processes hold it too.
         self.unwatch_listener()?;
-        self.accepting.drain();
-        self.shared.drain();
-        for (key, client) in &mut self.clients {
-            client.drain();
-            self.due.insert(key);
-        }
+        self.clients.drain();
         Ok(())
-    }
-
-    /// How long nothing is to be done, unless a descriptor says otherwise. Deadlines of sessions are the alarm's.
-    fn timeout(&self) -> Option<Duration> {
-        if !self.due.is_empty() || self.accepting.accepts_at_once(self.now) {
-            return Some(Duration::ZERO);
-        }
-        self.accepting.deadline(self.now).map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 }
