@@ -3,6 +3,7 @@
 
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::listener::Listener;
@@ -62,7 +63,7 @@ impl Listener {
 #[derive(Debug)]
 pub struct Accepting {
     /// Until the drain has emptied its queue.
-    listener: Option<Listener>,
+    listener: Option<Arc<Listener>>,
     connections: usize,
     limit: usize,
     /// Not before this time: descriptors were exhausted.
@@ -72,16 +73,16 @@ pub struct Accepting {
 }
 
 impl Accepting {
-    /// No connection yet; `limit` of them at most.
-    pub fn new(listener: Listener, limit: usize) -> Self {
-        Self { listener: Some(listener), connections: 0, limit, again_at: None, draining: None }
+    /// No connection yet; `limit` of them at most. Several loops of a process share its listener.
+    pub fn new(listener: impl Into<Arc<Listener>>, limit: usize) -> Self {
+        Self { listener: Some(listener.into()), connections: 0, limit, again_at: None, draining: None }
     }
 
     /// The listener, if a connection may be accepted: when it is readable, or at once in a drain.
     #[inline]
     pub fn listener(&self, now: Instant) -> Option<&Listener> {
         self.listener
-            .as_ref()
+            .as_deref()
             .filter(|_| self.connections < self.limit && self.again_at.is_none_or(|time| time <= now))
     }
 
@@ -136,7 +137,7 @@ impl Accepting {
 
     /// The worker is asked to finish: connections that wait are still accepted, at once, until none is left.
     pub fn drain(&mut self) {
-        let waiting = self.listener.as_ref().map_or(0, Listener::most_waiting);
+        let waiting = self.listener.as_deref().map_or(0, Listener::most_waiting);
         self.draining.get_or_insert(waiting);
     }
 
