@@ -14,23 +14,33 @@ use crate::drain::check;
 /// application's, which may open a file.
 const RESERVE: usize = 16;
 
+/// What each loop on a thread opens for itself: its poll, its timer, and what wakes it.
+const OF_A_LOOP: usize = 3;
+
 /// Descriptors that one call of [`open_among`] asks for.
 const BATCH: usize = 1024;
 
 /// How many connections a process of a model holds, of those that were asked for, and one line for an operator where these
 /// are fewer. From now on this process has as many descriptors as the hard limit gives, and where select(2) is to watch
-/// them none that it cannot watch.
+/// them none that it cannot watch. Some are kept for so many loops on threads.
 ///
 /// # Errors
 ///
 /// [`ErrorKind::Unsupported`]: there is no descriptor for even one connection.
-pub(crate) fn hold(model: ConnectionLimit, asked: usize) -> io::Result<(usize, Option<String>)> {
+pub(crate) fn hold(
+    model: ConnectionLimit,
+    asked: usize,
+    loops: usize,
+) -> io::Result<(usize, Option<String>)> {
+    let reserve = RESERVE + OF_A_LOOP * loops;
     match model {
-        ConnectionLimit::Selectable => Descriptors::obtain(asked, Some(FD_SETSIZE)).hold(asked),
+        ConnectionLimit::Selectable => Descriptors::obtain(asked, reserve, Some(FD_SETSIZE)).hold(asked),
         // Each child has descriptors of its own; its parent has the connection until it has forked.
-        ConnectionLimit::OnePerChild(_) => Descriptors::obtain(1, None).hold(1).map(|_| (asked, None)),
+        ConnectionLimit::OnePerChild(_) => {
+            Descriptors::obtain(1, reserve, None).hold(1).map(|_| (asked, None))
+        }
         ConnectionLimit::One | ConnectionLimit::OnePerThread | ConnectionLimit::Many => {
-            Descriptors::obtain(asked, None).hold(asked)
+            Descriptors::obtain(asked, reserve, None).hold(asked)
         }
     }
 }
@@ -44,29 +54,31 @@ struct Descriptors {
     open: usize,
     /// How many of them are not.
     free: usize,
+    /// How many of these are not for connections.
+    reserve: usize,
     /// Whether the limit is that of select(2), and not this process's.
     is_of_select: bool,
 }
 
 impl Descriptors {
     /// Takes as many as the hard limit gives, none from `select` on, and looks for as many free ones as `connections` take.
-    fn obtain(connections: usize, select: Option<usize>) -> Self {
+    fn obtain(connections: usize, reserve: usize, select: Option<usize>) -> Self {
         let limit = set_limit(select);
-        Self::count(connections, limit, Some(limit) == select)
+        Self::count(connections, reserve, limit, Some(limit) == select)
     }
 
-    fn count(connections: usize, limit: usize, is_of_select: bool) -> Self {
+    fn count(connections: usize, reserve: usize, limit: usize, is_of_select: bool) -> Self {
         let (mut open, mut free, mut first) = (0, 0, 0);
-        while first < limit && free < connections.saturating_add(RESERVE) {
+        while first < limit && free < connections.saturating_add(reserve) {
             let count = BATCH.min(limit - first);
             let of_these = open_among(first, count);
             (open, free, first) = (open + of_these, free + count - of_these, first + count);
         }
-        Self { limit, open, free, is_of_select }
+        Self { limit, open, free, reserve, is_of_select }
     }
 
     fn hold(&self, asked: usize) -> io::Result<(usize, Option<String>)> {
-        let held = asked.min(self.free.saturating_sub(RESERVE));
+        let held = asked.min(self.free.saturating_sub(self.reserve));
         match held {
             0 => Err(io::Error::new(
                 ErrorKind::Unsupported,
@@ -126,7 +138,8 @@ mod tests {
 
     use super::*;
 
-    const NONE: Descriptors = Descriptors { limit: 64, open: 48, free: RESERVE, is_of_select: false };
+    const NONE: Descriptors =
+        Descriptors { limit: 64, open: 48, free: RESERVE, reserve: RESERVE, is_of_select: false };
 
     #[test]
     fn what_is_held_is_what_is_free_beyond_the_reserve() {
@@ -135,6 +148,8 @@ mod tests {
         let cut = "42 connections a process, not 16384: the limit of open files is 64 (ulimit -n, LimitNOFILE=), \
                    and 6 are open already";
         assert_eq!(some.hold(16_384).unwrap(), (42, Some(cut.to_owned())));
+        let with_loops = Descriptors { reserve: RESERVE + 2 * OF_A_LOOP, ..some };
+        assert_eq!(with_loops.hold(42).unwrap().0, 36);
     }
 
     #[test]
@@ -144,13 +159,14 @@ mod tests {
         let reason = "no descriptor is left for a connection: the limit of open files is 64 (ulimit -n, LimitNOFILE=), \
                       and 48 are open already";
         assert_eq!(error.to_string(), reason);
-        let few = Descriptors { limit: 12, open: 4, free: 8, is_of_select: false };
+        let few = Descriptors { limit: 12, open: 4, free: 8, ..NONE };
         assert!(few.hold(1).is_err());
     }
 
     #[test]
     fn select_has_a_limit_of_its_own() {
-        let inherited = Descriptors { limit: 1024, open: 1003, free: 21, is_of_select: true };
+        let inherited =
+            Descriptors { limit: 1024, open: 1003, free: 21, reserve: RESERVE, is_of_select: true };
         let (held, cut) = inherited.hold(1_000).unwrap();
         assert_eq!(held, 5);
         let cut = cut.unwrap();
@@ -172,7 +188,7 @@ mod tests {
 
     #[test]
     fn no_more_is_looked_for_than_is_asked_for() {
-        let found = Descriptors::count(10, usize::MAX, false);
+        let found = Descriptors::count(10, RESERVE, usize::MAX, false);
         assert_eq!(found.open + found.free, BATCH);
     }
 }

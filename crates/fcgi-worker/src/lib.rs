@@ -82,13 +82,32 @@ pub enum ConnectionLimit {
     OnePerChild(usize),
 }
 
+/// What one thread of a process serves, and how many there are unless `--threads` says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PerThread {
+    /// A request to its end, its waits included: there are no more requests at a time than threads.
+    Request(usize),
+    /// A part of the connections, in a loop of its own: there are no more threads than connections.
+    Loop(usize),
+    /// A step of any request: what waits has no thread.
+    Step(usize),
+}
+
+impl PerThread {
+    /// How many there are, unless `--threads` says otherwise.
+    pub(crate) fn usual(self) -> usize {
+        let (Self::Request(threads) | Self::Loop(threads) | Self::Step(threads)) = self;
+        threads
+    }
+}
+
 /// What a strategy can do: stated once, by the strategy, and announced from here by FCGI_GET_VALUES.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
     /// Connections that one process holds.
     pub connections: ConnectionLimit,
-    /// Threads that serve requests, unless `--threads` says otherwise; `None` where the model has none.
-    pub threads: Option<usize>,
+    /// Threads that serve requests; `None` where the model has none.
+    pub threads: Option<PerThread>,
     /// Whether several requests of one connection are served at a time (FCGI_MPXS_CONNS).
     pub multiplexes: bool,
 }
@@ -102,7 +121,7 @@ pub struct Config {
     pub values: Values,
     /// Connections that this process holds at most: it has descriptors for them.
     pub connections: usize,
-    /// Threads that serve requests. Where each has a connection, no more than there are connections.
+    /// Threads that serve requests. Where each has a connection, or a part of them, no more than there are connections.
     pub threads: usize,
     /// Bytes of unsent output at which a connection is not read and its requests not resumed.
     pub output_bytes: usize,

@@ -14,7 +14,7 @@ use fcgi_proto::Limits;
 use crate::listener::{self, Address, BACKLOG, ListenError, Listener, Owner, SocketOptions};
 use crate::program::Program;
 use crate::reload::Predecessor;
-use crate::{Capacity, Config, ConnectionLimit, Timeouts, descriptors, log};
+use crate::{Capacity, Config, ConnectionLimit, PerThread, Timeouts, descriptors, log};
 
 /// A FastCGI responder, on an address of its own or on the socket that systemd or a spawner gives it.
 #[derive(Debug, Parser)]
@@ -224,7 +224,12 @@ impl Options {
     /// What `serve` is told, and one line for an operator where a process holds fewer connections than were asked for. `Err`:
     /// it cannot hold even one here.
     pub(crate) fn config(&self, capacity: Capacity) -> io::Result<(Config, Option<String>)> {
-        let (connections, cut) = descriptors::hold(capacity.connections, self.asked_connections(capacity))?;
+        let loops = match capacity.threads {
+            Some(PerThread::Loop(_)) => self.asked_threads(capacity),
+            _ => 0,
+        };
+        let asked = self.asked_connections(capacity);
+        let (connections, cut) = descriptors::hold(capacity.connections, asked, loops)?;
         Ok((self.config_for(capacity, connections), cut))
     }
 
@@ -241,18 +246,18 @@ impl Options {
     }
 
     fn asked_threads(&self, capacity: Capacity) -> usize {
-        self.threads.map(NonZeroUsize::get).or(capacity.threads).unwrap_or(1)
+        self.threads.map(NonZeroUsize::get).or(capacity.threads.map(PerThread::usual)).unwrap_or(1)
     }
 
     fn config_for(&self, capacity: Capacity, connections: usize) -> Config {
-        let threads = match capacity.connections {
-            ConnectionLimit::OnePerThread => connections,
+        let threads = match (capacity.connections, capacity.threads) {
+            (ConnectionLimit::OnePerThread, _) => connections,
+            (_, Some(PerThread::Loop(_))) => self.asked_threads(capacity).min(connections),
             _ => self.asked_threads(capacity),
         };
         let requests_per_connection = if capacity.multiplexes { self.requests.get() } else { 1 };
-        // A multiplexing model with threads has one for each request.
         let mut requests = connections.saturating_mul(requests_per_connection);
-        if capacity.multiplexes && capacity.threads.is_some() {
+        if let Some(PerThread::Request(_)) = capacity.threads {
             requests = requests.min(threads);
         }
         let processes = self.process_count();
@@ -322,14 +327,23 @@ fn bytes(text: &str) -> Result<usize, String> {
 mod tests {
     use super::*;
 
-    const THREADED: Capacity =
-        Capacity { connections: ConnectionLimit::OnePerThread, threads: Some(8), multiplexes: false };
+    const THREADED: Capacity = Capacity {
+        connections: ConnectionLimit::OnePerThread,
+        threads: Some(PerThread::Request(8)),
+        multiplexes: false,
+    };
     const LOOP: Capacity = Capacity { connections: ConnectionLimit::Many, threads: None, multiplexes: true };
 
     const FORKING: Capacity =
         Capacity { connections: ConnectionLimit::OnePerChild(256), threads: None, multiplexes: false };
-    const THREAD_PER_REQUEST: Capacity =
-        Capacity { connections: ConnectionLimit::Selectable, threads: Some(128), multiplexes: true };
+    const THREAD_PER_REQUEST: Capacity = Capacity {
+        connections: ConnectionLimit::Selectable,
+        threads: Some(PerThread::Request(128)),
+        multiplexes: true,
+    };
+
+    const LOOPS: Capacity = Capacity { threads: Some(PerThread::Loop(2)), ..LOOP };
+    const POOL: Capacity = Capacity { threads: Some(PerThread::Step(2)), ..LOOP };
 
     fn options(capacity: Capacity, words: &str) -> Options {
         parsed(capacity, words).unwrap()
@@ -360,6 +374,23 @@ mod tests {
     fn a_multiplexing_model_announces_connections_times_requests() {
         let config = config(LOOP, "--listen unix:/x --processes 2 --connections 10 --requests 7");
         assert_eq!(config.values, fcgi_proto::Values { connections: 20, requests: 140, multiplexes: true });
+    }
+
+    #[test]
+    fn threads_bound_requests_only_where_a_request_has_a_thread_to_its_end() {
+        let requests = |capacity, words: &str| {
+            config(capacity, &format!("--processes 1 --connections 10 --requests 7 {words}")).values.requests
+        };
+        assert_eq!(requests(THREAD_PER_REQUEST, "--threads 3"), 3);
+        assert_eq!(requests(LOOPS, "--threads 3"), 70);
+        assert_eq!(requests(POOL, "--threads 3"), 70);
+    }
+
+    #[test]
+    fn there_are_no_more_loops_than_connections() {
+        let threads = |capacity, words| config(capacity, words).threads;
+        assert_eq!((threads(LOOPS, ""), threads(LOOPS, "--threads 9 --connections 4")), (2, 4));
+        assert_eq!(threads(POOL, "--threads 9 --connections 4"), 9);
     }
 
     #[test]

@@ -10,7 +10,9 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::thread;
 
-use fcgi_worker::{Accepted, BACK_OFF, Capacity, Config, ConnectionLimit, Handler, Listener, drain, threads};
+use fcgi_worker::{
+    Accepted, BACK_OFF, Capacity, Config, ConnectionLimit, Handler, Listener, PerThread, drain, threads,
+};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketFlags, accept_with, recv};
 use socket2::Socket;
@@ -18,8 +20,11 @@ use socket2::Socket;
 use crate::count::{Count, Then};
 
 /// One connection per thread. It is not announced: that would be protocol work.
-pub const CAPACITY: Capacity =
-    Capacity { connections: ConnectionLimit::OnePerThread, threads: Some(64), multiplexes: false };
+pub const CAPACITY: Capacity = Capacity {
+    connections: ConnectionLimit::OnePerThread,
+    threads: Some(PerThread::Request(64)),
+    multiplexes: false,
+};
 
 /// Serves one connection after the other in each thread, until the drain.
 pub fn serve(listener: Listener, _: impl Handler, config: &Config) -> io::Result<()> {

@@ -24,8 +24,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fcgi_worker::{
-    Accepting, Capacity, Config, ConnectionLimit, DescriptorSets, Exchange, Handler, Listener, READ_BYTES,
-    Session, Shared, Step, drain,
+    Accepting, Capacity, Config, ConnectionLimit, DescriptorSets, Exchange, Handler, Listener, PerThread,
+    READ_BYTES, Session, Shared, Step, drain,
 };
 use rustix::event::{EventfdFlags, Timespec, eventfd, select};
 use rustix::io::Errno;
@@ -33,8 +33,11 @@ use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send};
 use socket2::Socket;
 
 /// Many connections, many requests on each; an abort is read while its request waits.
-pub const CAPACITY: Capacity =
-    Capacity { connections: ConnectionLimit::Selectable, threads: Some(128), multiplexes: true };
+pub const CAPACITY: Capacity = Capacity {
+    connections: ConnectionLimit::Selectable,
+    threads: Some(PerThread::Request(128)),
+    multiplexes: true,
+};
 
 /// Serves until the drain.
 pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {

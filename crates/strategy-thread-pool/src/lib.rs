@@ -12,15 +12,19 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use fcgi_worker::{
-    Accepted, BACK_OFF, Capacity, Config, ConnectionLimit, Handler, Listener, Shared, blocking, drain,
+    Accepted, BACK_OFF, Capacity, Config, ConnectionLimit, Handler, Listener, PerThread, Shared, blocking,
+    drain,
     threads::{self, Lack},
 };
 use rustix::net::{SocketFlags, accept_with};
 use socket2::Socket;
 
 /// One connection per thread, one request at a time; an abort is read when the request has ended.
-pub const CAPACITY: Capacity =
-    Capacity { connections: ConnectionLimit::OnePerThread, threads: Some(16), multiplexes: false };
+pub const CAPACITY: Capacity = Capacity {
+    connections: ConnectionLimit::OnePerThread,
+    threads: Some(PerThread::Request(16)),
+    multiplexes: false,
+};
 
 /// Serves until the drain, then waits for the threads to finish what they have.
 pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
