@@ -29,12 +29,14 @@ pub struct Client<H: Handler> {
     /// The peer has shut its side: read on to the end, however short a read is. Only for a loop that is told of
     /// changes alone (EPOLLET), and so not again of an end that it has been told of.
     pub hung_up: bool,
+    /// Steps of its requests that run elsewhere: what is theirs comes back.
+    pub(crate) steps: usize,
 }
 
 impl<H: Handler> Client<H> {
     /// A connection that was just accepted. To read and to write are both worth a try: often it saves a call that waits.
     pub fn new(socket: Socket, session: Session<H>) -> Self {
-        Self { socket, session, readable: true, writable: true, hung_up: false }
+        Self { socket, session, readable: true, writable: true, hung_up: false, steps: 0 }
     }
 
     /// Writes what is left, reads into `input`, serves, and writes what came of it. It reads until the turn has something

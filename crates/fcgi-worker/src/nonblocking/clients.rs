@@ -9,7 +9,7 @@ use std::time::Instant;
 use socket2::Socket;
 
 use super::Client;
-use crate::{Accepting, Handler, READ_BYTES, Session, Shared, Timers, Wakeups};
+use crate::{Accepting, Exchange, Handler, READ_BYTES, Session, Shared, Step, Timers, Wakeups};
 
 /// What a loop keeps beside its poll. The key of a connection is its descriptor's number: that is how select(2) names it,
 /// and epoll names it as one likes.
@@ -68,13 +68,17 @@ impl<H: Handler> Clients<H> {
         self.clients.iter().flatten().map(Box::as_ref)
     }
 
-    /// One turn of one connection. If it is over then, or an error has ended it, it is closed.
+    /// One turn of one connection. If it is over then, or an error has ended it, it is closed, once all its exchanges that
+    /// were taken out are back: nobody else is given its key before.
     #[inline]
     pub fn drive(&mut self, key: usize, now: Instant) {
         let Some(client) = self.clients.get_mut(key).and_then(Option::as_mut) else { return };
         let served = client.turn(&mut self.input, now, &mut self.shared);
         if served.is_err() || client.session.is_over() {
-            return self.close(key);
+            if client.steps == 0 {
+                return self.close(key);
+            }
+            return client.session.abandon();
         }
         if client.session.wants_waker() {
             client.session.set_waker(self.wakeups.waker(key));
@@ -91,6 +95,25 @@ impl<H: Handler> Clients<H> {
             self.timers.remove(key);
             self.accepting.closed();
         }
+    }
+
+    /// A request of this connection that can go on, for a loop whose steps run elsewhere
+    /// ([`Shared::with_steps_elsewhere`]), and an empty buffer for what its step writes. Both come back by [`Self::put_back`].
+    pub fn take_exchange(&mut self, key: usize) -> Option<(Exchange<H>, Vec<u8>)> {
+        let client = self.clients.get_mut(key).and_then(Option::as_mut)?;
+        let exchange = client.session.take_exchange()?;
+        client.steps += 1;
+        Some((exchange, self.shared.buffer()))
+    }
+
+    /// Takes an exchange back after a step that wrote `output`. Its connection is due.
+    pub fn put_back(&mut self, key: usize, exchange: Exchange<H>, step: Step, output: Vec<u8>, now: Instant) {
+        if let Some(client) = self.clients.get_mut(key).and_then(Option::as_mut) {
+            client.steps -= 1;
+            client.session.put_back(exchange, step, &output, now, &mut self.shared);
+            self.due.insert(key);
+        }
+        self.shared.give_back(output);
     }
 
     /// Puts a connection among those that [`Self::take_due`] names.
@@ -150,7 +173,7 @@ impl<H: Handler> Clients<H> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;
     use std::time::Duration;
@@ -158,9 +181,17 @@ mod tests {
     use fcgi_proto::{Limits, Values};
 
     use super::*;
-    use crate::{AppStatus, Config, Error, Request, Response, Step, Timeouts, listener};
+    use crate::{AppStatus, Config, Error, Request, Response, Timeouts, listener};
 
     const IDLE: Duration = Duration::from_secs(60);
+
+    /// A request of id 1 with no parameters, on a connection that is kept (spec 3.3, 5.1): what is behind each is the end of a
+    /// stream.
+    const REQUEST: [u8; 32] = [
+        1, 1, 0, 1, 0, 8, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, // FCGI_BEGIN_REQUEST
+        1, 4, 0, 1, 0, 0, 0, 0, // FCGI_PARAMS
+        1, 5, 0, 1, 0, 0, 0, 0, // FCGI_STDIN
+    ];
 
     /// Answers nothing, at once.
     struct Nothing;
@@ -177,6 +208,11 @@ mod tests {
 
     /// Of a loop that has one place.
     fn clients() -> Clients<Nothing> {
+        let (accepting, shared) = parts();
+        Clients::new(accepting, shared).unwrap()
+    }
+
+    fn parts() -> (Accepting, Shared<Nothing>) {
         let config = Config {
             limits: Limits::default(),
             values: Values { connections: 1, requests: 1, multiplexes: true },
@@ -186,7 +222,7 @@ mod tests {
             timeouts: Timeouts { idle: Some(IDLE), ..Timeouts::NONE },
         };
         let accepting = Accepting::new(listener::unnamed().unwrap(), config.connections);
-        Clients::new(accepting, Shared::new(Arc::new(Nothing), &config)).unwrap()
+        (accepting, Shared::new(Arc::new(Nothing), &config))
     }
 
     /// Connects a peer, as if it had come by the listener.
@@ -248,5 +284,48 @@ mod tests {
             }
         }
         assert!(clients.get_mut(key).is_none());
+    }
+
+    #[test]
+    fn a_connection_keeps_its_place_until_its_steps_are_back() {
+        let ((accepting, shared), now) = (parts(), Instant::now());
+        let mut clients = Clients::new(accepting, shared.with_steps_elsewhere()).unwrap();
+        let (mut peer, key) = connect(&mut clients, now);
+        peer.write_all(&REQUEST).unwrap();
+        clients.get_mut(key).unwrap().readable = true;
+        clients.drive(key, now);
+        let (mut exchange, mut output) = clients.take_exchange(key).unwrap();
+        assert!(clients.take_exchange(key).is_none());
+        // It has gone before there is anything to write.
+        clients.get_mut(key).unwrap().session.abandon();
+        clients.drive(key, now);
+        assert!(clients.accepting.listener(now).is_none());
+        let step = exchange.step(&Nothing, &mut output, 1000);
+        clients.put_back(key, exchange, step, output, now);
+        for key in clients.take_due(now) {
+            clients.drive(key, now);
+        }
+        assert!(clients.get_mut(key).is_none() && clients.accepting.listener(now).is_some());
+        assert!(clients.take_exchange(key).is_none());
+    }
+
+    #[test]
+    fn what_a_step_elsewhere_has_written_is_sent() {
+        let ((accepting, shared), now) = (parts(), Instant::now());
+        let mut clients = Clients::new(accepting, shared.with_steps_elsewhere()).unwrap();
+        let (mut peer, key) = connect(&mut clients, now);
+        peer.write_all(&REQUEST).unwrap();
+        clients.get_mut(key).unwrap().readable = true;
+        clients.drive(key, now);
+        let (mut exchange, mut output) = clients.take_exchange(key).unwrap();
+        let step = exchange.step(&Nothing, &mut output, 1000);
+        let written = output.clone();
+        clients.put_back(key, exchange, step, output, now);
+        for key in clients.take_due(now) {
+            clients.drive(key, now);
+        }
+        let mut received = vec![0; written.len()];
+        peer.read_exact(&mut received).unwrap();
+        assert_eq!(received, written);
     }
 }
