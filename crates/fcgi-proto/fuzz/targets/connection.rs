@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 
 use fcgi_fuzz::{memory, wire};
 use fcgi_proto::{
-    AppStatus, Values, Connection, Event, Limits, OwnedRequest, ProtocolError, ProtocolStatus, Request, RequestId,
-    Spares, Stdout, response,
+    AppStatus, Connection, Event, Limits, OwnedRequest, ProtocolError, ProtocolStatus, Request, RequestId,
+    Spares, Stdout, Values, response,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -195,7 +195,12 @@ impl Trace {
     }
 
     /// Writes the event down. Returns the request that the application ends on it.
-    fn hear(&mut self, setup: Setup, event: Event, held: &mut Vec<OwnedRequest>) -> Option<(OwnedRequest, AppStatus)> {
+    fn hear(
+        &mut self,
+        setup: Setup,
+        event: Event,
+        held: &mut Vec<OwnedRequest>,
+    ) -> Option<(OwnedRequest, AppStatus)> {
         match event {
             Event::Request(request) => {
                 self.hear_request(setup, request.as_request());

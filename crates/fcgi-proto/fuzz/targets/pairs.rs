@@ -9,7 +9,7 @@
 
 use fcgi_fuzz::wire;
 use fcgi_proto::pairs::{self, Pairs};
-use fcgi_proto::{Values, Connection, Event, Limits, Spares};
+use fcgi_proto::{Connection, Event, Limits, Spares, Values};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
