@@ -100,3 +100,8 @@ pub use limits::{Limits, Values};
 pub use record::{ProtocolStatus, RecordType, RequestId, Role};
 pub use request::{OwnedRequest, Params, Request, Spares};
 pub use response::{AppStatus, Stdout};
+
+/// The example in the README is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
