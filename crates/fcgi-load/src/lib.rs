@@ -82,6 +82,9 @@
 //! (good or not), `latency` and `report`. This crate shares no code with the project's servers: a misreading of the specification
 //! made on both sides would go unnoticed.
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("fcgi-load runs on Linux only: it waits by epoll_pwait2(2), of Linux 5.11");
+
 mod address;
 mod capacity;
 mod check;

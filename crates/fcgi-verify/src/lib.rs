@@ -27,6 +27,9 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("fcgi-verify runs on Linux only: it looks at the server under test through /proc");
+
 mod address;
 mod case;
 mod chapters;

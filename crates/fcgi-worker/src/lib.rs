@@ -21,6 +21,9 @@
 //! calls that block, for the models whose unit of scheduling is a connection, and [`nonblocking`], the turns of connections
 //! that are said to be readable or writable, for the models with a loop.
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("fcgi-worker runs on Linux only; fcgi-proto, the protocol without I/O, runs anywhere");
+
 mod accepting;
 mod alarm;
 pub mod blocking;
