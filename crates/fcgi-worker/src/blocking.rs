@@ -1,4 +1,5 @@
-//! A connection's whole life with blocking calls, for the models that give each connection a process or a thread.
+//! A connection's whole life with blocking calls, from its accept on, for the models that give each connection a process or
+//! a thread.
 //!
 //! A request that is parked ([`crate::Step::Park`]) blocks its process or thread, too, in poll(2), which a descriptor ends
 //! that is made for the first such request of a thread.
@@ -6,14 +7,33 @@
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::task::Waker;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send};
 use socket2::Socket;
 
-use crate::{BACK_OFF, Handler, READ_BYTES, Session, Shared, drain};
+use crate::{Accepted, BACK_OFF, Handler, Listener, READ_BYTES, Session, Shared, drain};
+
+/// The next connection, waited for in accept(2), which the drain's signal interrupts; `None` once the worker drains and
+/// none waits that had come before.
+///
+/// # Errors
+///
+/// The listener is of no use any more. What a single connection fails of, and a lack of descriptors, are none.
+pub fn accept(listener: &Listener) -> io::Result<Option<Socket>> {
+    while !drain::requested() || listener.has_pending() {
+        match listener.judge(accept_with(listener, SocketFlags::CLOEXEC))? {
+            Accepted::Connection(socket) => return Ok(Some(socket.into())),
+            Accepted::Again | Accepted::Closed => {}
+            Accepted::Empty => listener.wait(),
+            Accepted::Exhausted => thread::sleep(BACK_OFF),
+        }
+    }
+    Ok(None)
+}
 
 /// Serves a connection until it ends: reads, runs the steps, waits and writes, one after the other, each in a call that
 /// blocks. A call that waits is interrupted by the drain's signal ([`crate::drain`]).
@@ -167,4 +187,29 @@ fn wait<H: Handler>(
 /// A time that no clock can hold is none.
 fn timespec(timeout: Option<Duration>) -> Option<Timespec> {
     timeout.and_then(|timeout| Timespec::try_from(timeout).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::{Domain, Type};
+
+    use super::*;
+    use crate::listener;
+
+    #[test]
+    fn in_a_drain_those_that_wait_are_accepted_and_then_nobody_is() {
+        let listener = listener::unnamed().unwrap();
+        let address = listener.socket().local_addr().unwrap();
+        let mut clients = Vec::new();
+        for _ in 0..2 {
+            let client = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+            client.connect(&address).unwrap();
+            clients.push(client);
+        }
+        drain::request();
+        for _ in &clients {
+            assert!(accept(&listener).unwrap().is_some());
+        }
+        assert!(accept(&listener).unwrap().is_none());
+    }
 }

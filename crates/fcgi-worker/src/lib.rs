@@ -18,8 +18,8 @@
 //! A strategy crate is a `CAPACITY`, a `serve`, and a `main` that hands both to [`run`]. It owns every descriptor and
 //! every call that waits: fcgi-worker accepts nothing, schedules nothing, and polls nothing. A [`Session`] takes bytes
 //! and time, and returns bytes and a deadline. The two exceptions read and write: [`blocking`], a connection's whole life in
-//! calls that block, for the models whose unit of scheduling is a connection, and [`nonblocking`], the turns of connections
-//! that are said to be readable or writable, for the models with a loop.
+//! calls that block, its accept among them, for the models whose unit of scheduling is a connection, and [`nonblocking`], the
+//! turns of connections that are said to be readable or writable, for the models with a loop.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("fcgi-worker runs on Linux only; fcgi-proto, the protocol without I/O, runs anywhere");

@@ -8,13 +8,12 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::thread;
 
 use fcgi_worker::{
-    Accepted, BACK_OFF, Capacity, Config, ConnectionLimit, Handler, Listener, PerThread, drain, threads,
+    Capacity, Config, ConnectionLimit, Handler, Listener, PerThread, blocking, drain, threads,
 };
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SocketFlags, accept_with, recv};
+use rustix::net::{RecvFlags, recv};
 use socket2::Socket;
 
 use crate::count::{Count, Then};
@@ -38,25 +37,12 @@ pub fn serve(listener: Listener, _: impl Handler, config: &Config) -> io::Result
 /// One thread.
 fn serve_connections(listener: &Listener) -> io::Result<()> {
     let (mut input, mut output) = (vec![0; 64 << 10], Vec::new());
-    while let Some(socket) = accept(listener).inspect_err(|_| drain::request())? {
+    while let Some(socket) = blocking::accept(listener).inspect_err(|_| drain::request())? {
         // An error in a connection is that connection's end.
         let _ = drive(&socket, &mut input, &mut output);
         output.clear();
     }
     Ok(())
-}
-
-/// The next connection; `None` once the worker drains and none waits.
-fn accept(listener: &Listener) -> io::Result<Option<Socket>> {
-    while !drain::requested() || listener.has_pending() {
-        match listener.judge(accept_with(listener, SocketFlags::CLOEXEC))? {
-            Accepted::Connection(socket) => return Ok(Some(socket.into())),
-            Accepted::Again | Accepted::Closed => {}
-            Accepted::Empty => listener.wait(),
-            Accepted::Exhausted => thread::sleep(BACK_OFF),
-        }
-    }
-    Ok(None)
 }
 
 /// Reads a connection and answers its requests, until it ends.

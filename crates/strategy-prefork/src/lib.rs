@@ -8,13 +8,8 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread;
 
-use fcgi_worker::{
-    Accepted, BACK_OFF, Capacity, Config, ConnectionLimit, Handler, Listener, Shared, blocking, drain,
-};
-use rustix::net::{SocketFlags, accept_with};
-use socket2::Socket;
+use fcgi_worker::{Capacity, Config, ConnectionLimit, Handler, Listener, Shared, blocking};
 
 /// One connection, one request at a time; an abort is read when the request has ended.
 pub const CAPACITY: Capacity =
@@ -23,21 +18,8 @@ pub const CAPACITY: Capacity =
 /// Serves one connection after the other until the drain.
 pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
     let mut shared = Shared::new(Arc::new(handler), config);
-    while let Some(socket) = accept(&listener)? {
+    while let Some(socket) = blocking::accept(&listener)? {
         blocking::serve_connection(&socket, &mut shared);
     }
     Ok(())
-}
-
-/// The next connection; `None` once the worker drains and none waits.
-fn accept(listener: &Listener) -> io::Result<Option<Socket>> {
-    while !drain::requested() || listener.has_pending() {
-        match listener.judge(accept_with(listener, SocketFlags::CLOEXEC))? {
-            Accepted::Connection(socket) => return Ok(Some(socket.into())),
-            Accepted::Again | Accepted::Closed => {}
-            Accepted::Empty => listener.wait(),
-            Accepted::Exhausted => thread::sleep(BACK_OFF),
-        }
-    }
-    Ok(None)
 }

@@ -12,11 +12,9 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use fcgi_worker::{
-    Accepted, BACK_OFF, Capacity, Config, ConnectionLimit, Handler, Listener, PerThread, Shared, blocking,
-    drain,
+    Capacity, Config, ConnectionLimit, Handler, Listener, PerThread, Shared, blocking, drain,
     threads::{self, Lack},
 };
-use rustix::net::{SocketFlags, accept_with};
 use socket2::Socket;
 
 /// One connection per thread, one request at a time; an abort is read when the request has ended.
@@ -69,22 +67,9 @@ fn accept_connections(
     connections: &Sender<Socket>,
 ) -> io::Result<()> {
     while free_threads.recv().is_ok()
-        && let Some(socket) = accept(listener).inspect_err(|_| drain::request())?
+        && let Some(socket) = blocking::accept(listener).inspect_err(|_| drain::request())?
     {
         connections.send(socket).map_err(io::Error::other)?;
     }
     Ok(())
-}
-
-/// The next connection; `None` once the worker drains and none waits.
-fn accept(listener: &Listener) -> io::Result<Option<Socket>> {
-    while !drain::requested() || listener.has_pending() {
-        match listener.judge(accept_with(listener, SocketFlags::CLOEXEC))? {
-            Accepted::Connection(socket) => return Ok(Some(socket.into())),
-            Accepted::Again | Accepted::Closed => {}
-            Accepted::Empty => listener.wait(),
-            Accepted::Exhausted => thread::sleep(BACK_OFF),
-        }
-    }
-    Ok(None)
 }
