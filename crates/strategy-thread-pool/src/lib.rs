@@ -10,7 +10,7 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam::channel::{Receiver, Sender, bounded};
 use fcgi_worker::{
     Capacity, Config, ConnectionLimit, Handler, Listener, PerThread, Shared, blocking, drain,
     threads::{self, Lack},
