@@ -10,6 +10,7 @@ use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send};
@@ -42,7 +43,8 @@ pub fn accept(listener: &Listener) -> io::Result<Option<Socket>> {
 pub fn serve_connection<H: Handler>(socket: &Socket, shared: &mut Shared<H>) {
     let mut session = Session::new(shared, Instant::now());
     let mut input = std::mem::take(&mut shared.input);
-    input.resize(READ_BYTES, 0);
+    // Not zeroed: a thread or a process that serves one connection would touch all of it for a few hundred bytes.
+    input.reserve_exact(READ_BYTES);
     let _ = serve(socket, &mut session, &mut input, shared);
     shared.input = input;
 }
@@ -50,7 +52,7 @@ pub fn serve_connection<H: Handler>(socket: &Socket, shared: &mut Shared<H>) {
 fn serve<H: Handler>(
     socket: &Socket,
     session: &mut Session<H>,
-    input: &mut [u8],
+    input: &mut Vec<u8>,
     shared: &mut Shared<H>,
 ) -> io::Result<()> {
     let mut now = Instant::now();
@@ -83,7 +85,7 @@ fn serve<H: Handler>(
 fn read<H: Handler>(
     socket: &Socket,
     session: &mut Session<H>,
-    input: &mut [u8],
+    input: &mut Vec<u8>,
     now: Instant,
     shared: &mut Shared<H>,
 ) -> io::Result<Instant> {
@@ -96,11 +98,12 @@ fn read<H: Handler>(
         }
     }
     let flags = if is_last { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
-    let received = recv(socket, &mut *input, flags);
+    input.clear();
+    let received = recv(socket, spare_capacity(input), flags);
     let now = Instant::now();
     match received {
         Ok((_, 0)) => session.end_of_input(now, shared),
-        Ok((_, read)) => session.receive(&input[..read], now, shared),
+        Ok(_) => session.receive(input, now, shared),
         Err(Errno::AGAIN) => session.end_of_available_input(now, shared),
         Err(Errno::INTR) => {}
         Err(error) => return Err(error.into()),
