@@ -68,15 +68,20 @@ pub fn request() {
     }
 }
 
+/// Waits for the drain, as a thread does that has nothing else to do.
+pub fn wait() {
+    while !requested() {
+        // Interrupted or not, the flag is what counts.
+        let _ = poll(&mut [PollFd::new(&wake(), PollFlags::IN)], None);
+    }
+}
+
 /// Waits for the drain, then for all of `threads` to end, interrupting the calls that they block in. One that fails ends
 /// the others with it: it calls [`request`].
 ///
 /// The first error is returned.
 pub fn join(threads: Vec<JoinHandle<io::Result<()>>>) -> io::Result<()> {
-    while !requested() {
-        // Interrupted or not, the flag is what counts.
-        let _ = poll(&mut [PollFd::new(&wake(), PollFlags::IN)], None);
-    }
+    wait();
     let mut pauses = pauses();
     while !threads.iter().all(JoinHandle::is_finished) {
         threads.iter().for_each(interrupt);
@@ -95,7 +100,9 @@ pub fn pauses() -> Pauses {
     Pauses::new(FIRST_PAUSE, LONGEST_PAUSE)
 }
 
-fn interrupt<T>(thread: &JoinHandle<T>) {
+/// Interrupts the call that a thread blocks in, if it blocks in one ([`join`] does that for threads that stay). One that has
+/// looked at [`requested`] just before is to be interrupted again, after one of the [`pauses`].
+pub fn interrupt<T>(thread: &JoinHandle<T>) {
     // SAFETY: the handle is not joined, so the id is that of a thread which pthread_kill knows, ended or not; the
     // signal has a handler (`install`), so it kills nothing.
     unsafe { libc::pthread_kill(thread.as_pthread_t(), interruption()) };
@@ -211,4 +218,24 @@ fn keep_errno(handle: impl FnOnce()) {
 /// The C convention: -1 says that errno does.
 pub(crate) fn check(result: libc::c_int) -> io::Result<()> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_that_blocks_is_interrupted_and_one_that_has_ended_is_left_alone() {
+        handle(interruption(), ignore).unwrap();
+        let (reader, _writer) = rustix::pipe::pipe().unwrap();
+        let thread = thread::spawn(move || rustix::io::read(&reader, &mut [0]));
+        while !thread.is_finished() {
+            interrupt(&thread);
+            thread::sleep(FIRST_PAUSE);
+        }
+        interrupt(&thread);
+        assert_eq!(thread.join().unwrap(), Err(Errno::INTR));
+    }
 }
