@@ -39,9 +39,10 @@ pub(crate) fn hold(
         ConnectionLimit::OnePerChild(_) => {
             Descriptors::obtain(1, reserve, None).hold(1).map(|_| (asked, None))
         }
-        ConnectionLimit::One | ConnectionLimit::OnePerThread | ConnectionLimit::Many => {
-            Descriptors::obtain(asked, reserve, None).hold(asked)
-        }
+        ConnectionLimit::One
+        | ConnectionLimit::OnePerThread
+        | ConnectionLimit::Many
+        | ConnectionLimit::AtMost(_) => Descriptors::obtain(asked, reserve, None).hold(asked),
     }
 }
 

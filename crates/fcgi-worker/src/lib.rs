@@ -78,6 +78,8 @@ pub enum ConnectionLimit {
     OnePerThread,
     /// As many as `--connections` allows.
     Many,
+    /// The same, but no more than so many, whatever is asked for.
+    AtMost(usize),
     /// The same, as far as select(2) can watch their descriptors: 1,000, unless more are asked for and to be had. From its
     /// start on, the process is given no other descriptors.
     Selectable,

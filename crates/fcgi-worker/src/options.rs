@@ -241,7 +241,9 @@ impl Options {
             ConnectionLimit::OnePerThread => self.asked_threads(capacity),
             ConnectionLimit::Many => asked.unwrap_or(USUAL_CONNECTIONS),
             ConnectionLimit::Selectable => asked.unwrap_or(USUAL_SELECTABLE),
-            ConnectionLimit::OnePerChild(most) => asked.unwrap_or(most).min(most),
+            ConnectionLimit::AtMost(most) | ConnectionLimit::OnePerChild(most) => {
+                asked.unwrap_or(most).min(most)
+            }
         }
     }
 
@@ -334,6 +336,8 @@ mod tests {
     };
     const LOOP: Capacity = Capacity { connections: ConnectionLimit::Many, threads: None, multiplexes: true };
 
+    const BOUNDED: Capacity =
+        Capacity { connections: ConnectionLimit::AtMost(5_000), threads: None, multiplexes: false };
     const FORKING: Capacity =
         Capacity { connections: ConnectionLimit::OnePerChild(256), threads: None, multiplexes: false };
     const THREAD_PER_REQUEST: Capacity = Capacity {
@@ -403,6 +407,8 @@ mod tests {
         );
         assert_eq!((asked(FORKING, ""), asked(FORKING, "--connections 9")), (256, 9));
         assert_eq!(asked(FORKING, "--connections 1000"), 256);
+        assert_eq!((asked(BOUNDED, ""), asked(BOUNDED, "--connections 9")), (5_000, 9));
+        assert_eq!(asked(BOUNDED, "--connections 16384"), 5_000);
         assert_eq!((asked(THREADED, ""), asked(THREADED, "--threads 5")), (8, 5));
     }
 
