@@ -1,0 +1,9 @@
+//! The worker binary: see the library.
+
+fn main() -> std::process::ExitCode {
+    fcgi_workload::run(
+        env!("CARGO_PKG_NAME"),
+        strategy_loop_and_pool::CAPACITY,
+        strategy_loop_and_pool::serve,
+    )
+}
