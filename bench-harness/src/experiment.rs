@@ -37,7 +37,6 @@ pub use slices::Slices;
 
 use crate::entry::{Entry, Kind};
 use crate::launch::Family;
-use crate::mix::Mix;
 use launch::Launcher;
 use regime::Cores;
 use schedule::Cell;
@@ -176,7 +175,7 @@ pub fn run(
     }
     if counts_system_calls && record.system_calls.is_empty() {
         // Everybody once in each mode, for `/hello`, with the first number of processes.
-        let is_hello = |cell: &&Cell| cell.ask.workload == Mix::default();
+        let is_hello = |cell: &&Cell| cell.ask == Ask::hello(cell.ask.mode);
         let diagnosed = cells.iter().filter(|cell| plan.processes.first() == Some(&cell.processes));
         let diagnosed = diagnosed.filter(is_hello);
         let contenders = diagnosed.flat_map(|cell| cell.contenders.iter().map(move |one| (cell, one)));

@@ -167,7 +167,7 @@ impl Group {
             clients,
             streams: STREAMS,
             multiplexed: None,
-            asks: vec![Ask { mode: self.mode, workload: self.workload() }],
+            asks: vec![Ask::of(self.mode, self.workload())],
             rate: None,
         }
     }

@@ -7,25 +7,16 @@ use std::thread;
 use std::time::Duration;
 
 use bench_harness::discover;
-use bench_harness::experiment::Record;
+use bench_harness::experiment::{Record, Trial};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Short slices, everybody on all cores: what comes of it is looked at, not how much.
 fn compare(output: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fcgi-lab"));
-    command.args([
-        "compare",
-        "--slice-ms",
-        "20",
-        "--slices",
-        "3",
-        "--warm-up-ms",
-        "20",
-        "--regime",
-        "shared",
-        "--clients",
-        "4",
-    ]);
+    command.args(["compare", "--slice-ms", "20", "--slices", "3", "--warm-up-ms", "20", "--clients", "4"]);
+    if !more.contains(&"--regime") {
+        command.args(["--regime", "shared"]);
+    }
     command.args(["--no-system-calls", "--output"]).arg(output).args(more).stdin(Stdio::null());
     command
 }
@@ -69,6 +60,35 @@ fn every_entry_and_the_twin_run_once_in_each_mode_of_each_launch_and_the_report_
     let output = Command::new(env!("CARGO_BIN_EXE_fcgi-lab")).arg("report").arg(&file).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(reports(), before);
+}
+
+#[test]
+fn a_model_whose_threads_are_loops_has_one_on_a_core_of_its_own_and_runs_on_all_cores_too() {
+    let sources = discover::sources().unwrap();
+    let Some(loops) = sources.iter().find(|source| source.threads_are_loops()) else {
+        eprintln!("there is no such model");
+        return;
+    };
+    if thread::available_parallelism().unwrap().get() < 2 {
+        eprintln!("there is no core for the workers alone");
+        return;
+    }
+    let other = sources.iter().find(|source| !source.is_floor() && !source.threads_are_loops()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.json");
+    let entries = format!("{},{}", loops.name(), other.name());
+    let words = ["--launches", "1", "--modes", "close", "--regime", "isolated", "--reference", other.name()];
+    let output = compare(&file, &words).args(["--entries", &entries]).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let record = read(&file);
+    let threads = |on_all_cores: bool| {
+        let is_meant = |trial: &&Trial| trial.ask.on_all_cores == on_all_cores && trial.entry == loops.name();
+        let mut trials = record.trials.iter().filter(is_meant);
+        trials.next().unwrap().figures.as_ref().unwrap().workers[0].threads
+    };
+    assert!(threads(false) < threads(true), "{record:?}");
+    // The reference and its twin beside it.
+    assert_eq!(record.trials.iter().filter(|trial| trial.ask.on_all_cores).count(), 3);
 }
 
 #[test]

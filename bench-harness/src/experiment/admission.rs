@@ -39,6 +39,7 @@ pub(super) fn admit(entry: &Entry, family: Family) -> anyhow::Result<Participant
         connections,
         multiplexes,
         wakes_all: entry.wakes_all(),
+        threads_are_loops: entry.threads_are_loops(),
         idle_share,
         verified,
     })

@@ -153,8 +153,9 @@ impl Launcher<'_> {
 
     fn start<'a>(&'a self, cell: &Cell, contender: &'a Contender) -> anyhow::Result<Living<'a>> {
         let entry = self.lineup.entries[contender.participant];
-        let pool = self.cores.among_workers(|| entry.launch(self.plan.family, cell.processes))??;
-        let generators = self.cores.generators();
+        let division = self.cores.during(&cell.ask);
+        let pool = division.launch(entry, self.plan.family, cell.processes)?;
+        let generators = division.generators();
         let mut load = Load::new(&pool, entry, &cell.ask, contender, self.plan.rate, generators)?;
         let roots = pool.started_pids();
         let at_start = cpu::Usage::of(&roots);

@@ -130,7 +130,6 @@ fn checked(report: Report) -> anyhow::Result<Answered> {
 mod tests {
     use super::*;
     use crate::launch::Family;
-    use crate::mix::Mix;
 
     #[test]
     fn generators_divide_the_connections_and_add_up() {
@@ -138,7 +137,7 @@ mod tests {
             crate::discover::sources().unwrap().into_iter().find(|source| !source.is_floor()).unwrap();
         let entry = Entry::Strategy(crate::builds::build(&source).unwrap());
         let pool = entry.launch(Family::Unix, 8).unwrap();
-        let ask = Ask { mode: Mode::Close, workload: Mix::default() };
+        let ask = Ask::hello(Mode::Close);
         let contender =
             Contender { participant: 0, name: source.name().to_owned(), connections: 5, streams: 1 };
         for (generators, expected) in [(1, 1), (2, 2), (9, 5)] {

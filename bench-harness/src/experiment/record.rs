@@ -13,8 +13,9 @@ use crate::launch::Family;
 use crate::mix::Mix;
 
 /// The version of this format.
-pub const FORMAT: u32 = 2;
-/// The oldest that can be read: launches of one slice each, one entry after the other.
+pub const FORMAT: u32 = 3;
+/// The oldest that can be read: launches of one slice each, one entry after the other. In the second no ask has a regime of its
+/// own.
 pub const OLDEST_FORMAT: u32 = 1;
 
 /// An experiment, whole or interrupted.
@@ -156,12 +157,21 @@ pub struct Ask {
     /// What is asked for. Older records do not say: it was `/hello`.
     #[serde(default = "Mix::default")]
     pub workload: Mix,
+    /// Whether everybody is on all cores, in a plan that isolates else: those alone whose threads are loops, and the reference
+    /// beside them.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub on_all_cores: bool,
 }
 
 impl Ask {
     /// For `/hello`.
     pub fn hello(mode: Mode) -> Self {
-        Self { mode, workload: Mix::default() }
+        Self::of(mode, Mix::default())
+    }
+
+    /// For this, in the plan's regime.
+    pub fn of(mode: Mode, workload: Mix) -> Self {
+        Self { mode, workload, on_all_cores: false }
     }
 }
 
@@ -180,6 +190,15 @@ fn asks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Ask>, D::Error
         Either::Ask(ask) => ask,
     };
     Ok(asks.into_iter().map(ask).collect())
+}
+
+impl Trial {
+    /// The least and the most threads that a worker had.
+    pub(crate) fn threads(&self) -> Option<(u64, u64)> {
+        let threads =
+            || self.figures.iter().flat_map(|figures| &figures.workers).map(|worker| worker.threads);
+        threads().min().zip(threads().max())
+    }
 }
 
 impl Plan {
@@ -213,6 +232,10 @@ pub struct Participant {
     /// Whether each new connection wakes all of its processes. Older records do not say.
     #[serde(default)]
     pub wakes_all: bool,
+    /// Whether each of its threads runs many connections: it then has one for each core that its processes are pinned to, and
+    /// its default where they are pinned to none. Older records do not say.
+    #[serde(default)]
+    pub threads_are_loops: bool,
     /// What an idle pool of it takes, as a share of a core. Older records do not say.
     #[serde(default)]
     pub idle_share: f64,
@@ -342,6 +365,10 @@ pub struct SystemCalls {
 /// Older records do not say.
 fn one() -> usize {
     1
+}
+
+fn is_not(flag: &bool) -> bool {
+    !flag
 }
 
 /// Durations as seconds.

@@ -6,7 +6,9 @@ use std::io;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::{Deserialize, Serialize};
 
-use super::record::Plan;
+use super::record::{Ask, Plan};
+use crate::entry::Entry;
+use crate::launch::{Family, Pool};
 
 /// Who runs on which cores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,15 +29,24 @@ impl fmt::Display for Regime {
     }
 }
 
-/// Puts the thread that made it where the workers or the generator belong. Processes inherit the place of the thread
-/// that starts them. Dropped, it puts the thread back.
+/// Who runs where in an experiment. It puts the thread that made it where the workers or the generator belong; dropped, it puts
+/// it back.
 #[derive(Debug)]
 pub(super) struct Cores {
-    all: CpuSet,
+    planned: Division,
+    /// For what is asked on all cores.
+    shared: Division,
+}
+
+/// Which cores are whose. Processes inherit the place of the thread that starts them.
+#[derive(Clone, Debug)]
+pub(super) struct Division {
     workers: CpuSet,
     generator: CpuSet,
     /// How many generators ask at once: one for each core that they have to themselves.
     generators: usize,
+    /// How many cores the workers are pinned to, if they are.
+    pinned: Option<usize>,
 }
 
 impl Cores {
@@ -44,16 +55,29 @@ impl Cores {
     /// The regime needs more cores than there are.
     pub(super) fn of(plan: &Plan) -> io::Result<Self> {
         let all = sched_getaffinity(None)?;
-        if plan.regime == Regime::Shared {
-            return Ok(Self { all, workers: all, generator: all, generators: 1 });
-        }
+        let shared = Division { workers: all, generator: all, generators: 1, pinned: None };
+        let planned = match plan.regime {
+            Regime::Shared => shared.clone(),
+            Regime::Isolated => Division::isolated(&all, plan.worker_cores)?,
+        };
+        Ok(Self { planned, shared })
+    }
+
+    /// While this is asked.
+    pub(super) fn during(&self, ask: &Ask) -> &Division {
+        if ask.on_all_cores { &self.shared } else { &self.planned }
+    }
+}
+
+impl Division {
+    fn isolated(all: &CpuSet, worker_cores: Option<usize>) -> io::Result<Self> {
         let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| all.is_set(*core)).collect();
-        let generators = match plan.worker_cores {
+        let generators = match worker_cores {
             // One and one, however many there are: what was measured so on another machine is then measured so here.
             None => 1,
             Some(workers) => cores.len().saturating_sub(workers),
         };
-        let workers = plan.worker_cores.unwrap_or(1);
+        let workers = worker_cores.unwrap_or(1);
         if generators == 0 || cores.len() < generators + workers {
             let (count, needed) = (cores.len(), workers + 1);
             let words = format!(
@@ -64,7 +88,8 @@ impl Cores {
         }
         // The first core of a machine has most of the interrupts to serve.
         let (first, others) = cores.split_at(generators);
-        Ok(Self { all, workers: set(&others[..workers]), generator: set(first), generators })
+        let pinned = Some(workers);
+        Ok(Self { workers: set(&others[..workers]), generator: set(first), generators, pinned })
     }
 
     /// How many generators ask at once.
@@ -72,8 +97,12 @@ impl Cores {
         self.generators
     }
 
-    /// Starts something where the workers belong.
-    pub(super) fn among_workers<T>(&self, start: impl FnOnce() -> T) -> io::Result<T> {
+    /// Starts a pool where the workers belong. Threads that are loops are as many as there are cores for them.
+    pub(super) fn launch(&self, entry: &Entry, family: Family, processes: usize) -> anyhow::Result<Pool> {
+        Ok(self.among_workers(|| entry.launch_on(family, processes, self.pinned))??)
+    }
+
+    fn among_workers<T>(&self, start: impl FnOnce() -> T) -> io::Result<T> {
         sched_setaffinity(None, &self.workers)?;
         let started = start();
         sched_setaffinity(None, &self.generator)?;
@@ -84,7 +113,7 @@ impl Cores {
 impl Drop for Cores {
     fn drop(&mut self) {
         // It was allowed before.
-        let _ = sched_setaffinity(None, &self.all);
+        let _ = sched_setaffinity(None, &self.shared.workers);
     }
 }
 
@@ -96,6 +125,8 @@ fn set(cores: &[usize]) -> CpuSet {
 
 #[cfg(test)]
 mod tests {
+    use fcgi_load::Mode;
+
     use super::*;
 
     fn plan(regime: Regime, worker_cores: Option<usize>) -> Plan {
@@ -113,13 +144,19 @@ mod tests {
             assert_eq!(before.count(), 1);
             return;
         };
-        let workers = cores.among_workers(|| sched_getaffinity(None).unwrap()).unwrap();
-        assert_eq!((workers, workers.count()), (cores.workers, 1));
-        assert_eq!(sched_getaffinity(None).unwrap(), cores.generator);
-        assert_ne!(cores.workers, cores.generator);
-        assert_eq!(cores.generators(), 1);
+        let now = || sched_getaffinity(None).unwrap();
+        let isolated = cores.during(&Ask::hello(Mode::Keep));
+        let workers = isolated.among_workers(now).unwrap();
+        assert_eq!((workers, workers.count()), (isolated.workers, 1));
+        assert_eq!(now(), isolated.generator);
+        assert_ne!(isolated.workers, isolated.generator);
+        assert_eq!(isolated.generators(), 1);
+        // What is asked on all cores, between others.
+        let shared = cores.during(&Ask { on_all_cores: true, ..Ask::hello(Mode::Keep) });
+        assert_eq!((shared.among_workers(now).unwrap(), now()), (before, before));
+        assert_eq!(isolated.among_workers(now).unwrap(), workers);
         drop(cores);
-        assert_eq!(sched_getaffinity(None).unwrap(), before);
+        assert_eq!(now(), before);
     }
 
     #[test]
@@ -127,9 +164,10 @@ mod tests {
         let all = sched_getaffinity(None).unwrap().count() as usize;
         for workers in 1..all {
             let cores = Cores::of(&plan(Regime::Isolated, Some(workers))).unwrap();
-            assert_eq!(cores.generators(), all - workers);
+            let division = cores.during(&Ask::hello(Mode::Keep));
+            assert_eq!((division.generators(), division.pinned), (all - workers, Some(workers)));
             assert_eq!(
-                (cores.workers.count(), cores.generator.count()),
+                (division.workers.count(), division.generator.count()),
                 (workers as u32, (all - workers) as u32)
             );
         }

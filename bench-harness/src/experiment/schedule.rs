@@ -45,8 +45,12 @@ fn contenders(
     processes: usize,
 ) -> Vec<Contender> {
     let mut contenders = Vec::new();
+    let is_asked = |participant: &Participant| {
+        let may_be = !ask.on_all_cores || participant.threads_are_loops || participant.name == reference;
+        may_be && participant.kind.answers(&ask.workload)
+    };
     let all = participants.iter().enumerate();
-    for (index, participant) in all.filter(|(_, participant)| participant.kind.answers(&ask.workload)) {
+    for (index, participant) in all.filter(|(_, participant)| is_asked(participant)) {
         let Some((connections, streams)) = offer(plan, participant, ask.mode, processes) else { continue };
         let contender =
             Contender { participant: index, name: participant.name.clone(), connections, streams };
@@ -54,6 +58,10 @@ fn contenders(
             contenders.push(Contender { name: twin_of(reference), ..contender.clone() });
         }
         contenders.push(contender);
+    }
+    // A reference is nothing by itself.
+    if ask.on_all_cores && contenders.iter().all(|one| !participants[one.participant].threads_are_loops) {
+        contenders.clear();
     }
     contenders
 }
@@ -117,6 +125,7 @@ mod tests {
             connections,
             multiplexes,
             wakes_all: false,
+            threads_are_loops: false,
             idle_share: 0.0,
             verified,
         }
@@ -126,11 +135,27 @@ mod tests {
     fn nobody_is_asked_for_what_it_cannot_answer() {
         let floor = Participant { kind: Kind::Floor, ..participant("a", 100, true) };
         let participants = [floor, participant("b", 100, true)];
-        let asks =
-            vec![Ask::hello(Mode::Keep), Ask { workload: Mix::named("cpu").unwrap(), mode: Mode::Keep }];
+        let asks = vec![Ask::hello(Mode::Keep), Ask::of(Mode::Keep, Mix::named("cpu").unwrap())];
         let plan = Plan { asks, processes: vec![1], ..plan() };
         let cells = cells(&plan, &participants, "b");
         assert_eq!(cells.iter().map(|cell| cell.contenders.len()).collect::<Vec<_>>(), [3, 2]);
+    }
+
+    #[test]
+    fn those_whose_threads_are_loops_run_on_all_cores_too_beside_the_reference() {
+        let loops = Participant { threads_are_loops: true, ..participant("c", 100, true) };
+        let participants = [participant("a", 100, true), participant("b", 100, true), loops];
+        let on_all_cores = Ask { on_all_cores: true, ..Ask::hello(Mode::Keep) };
+        let plan = Plan { asks: vec![Ask::hello(Mode::Keep), on_all_cores], processes: vec![1], ..plan() };
+        let names = |participants: &[Participant], reference: &str| -> Vec<String> {
+            let names = |cell: Cell| {
+                cell.contenders.into_iter().map(|contender| contender.name).collect::<Vec<_>>().join(", ")
+            };
+            cells(&plan, participants, reference).into_iter().map(names).collect()
+        };
+        assert_eq!(names(&participants, "b"), ["a, b (twin), b, c", "b (twin), b, c"]);
+        assert_eq!(names(&participants, "c"), ["a, b, c (twin), c", "c (twin), c"]);
+        assert_eq!(names(&participants[..2], "b"), ["a, b (twin), b"]);
     }
 
     #[test]

@@ -47,7 +47,7 @@ fn strace(
     cell: &Cell,
     contender: &Contender,
 ) -> anyhow::Result<(u64, Vec<(String, u64)>)> {
-    let pool = cores.among_workers(|| entry.launch(plan.family, cell.processes))??;
+    let pool = cores.during(&cell.ask).launch(entry, plan.family, cell.processes)?;
     let mut load = Load::new(&pool, entry, &cell.ask, contender, None, 1)?;
     load.run(Until::Requests(WARM_UP))?;
 

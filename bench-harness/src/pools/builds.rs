@@ -24,6 +24,7 @@ pub struct Strategy {
     name: String,
     is_floor: bool,
     wakes_all: bool,
+    threads_are_loops: bool,
     binary: PathBuf,
 }
 
@@ -41,6 +42,11 @@ impl Strategy {
     /// Whether each new connection wakes all of its processes: which of them gets it is then chance.
     pub fn wakes_all(&self) -> bool {
         self.wakes_all
+    }
+
+    /// Whether each of its threads runs many connections: it then has one for each core.
+    pub fn threads_are_loops(&self) -> bool {
+        self.threads_are_loops
     }
 
     /// The worker's executable.
@@ -117,16 +123,24 @@ pub fn build(source: &Source) -> Result<Strategy, BuildError> {
         Ok(Some(reason)) => return Err(BuildError::Unsupported { package, reason }),
         Err(error) => return Err(BuildError::Check { package, error }),
     }
-    let (is_floor, wakes_all) = (source.is_floor(), source.wakes_all());
-    Ok(Strategy { name: source.name().to_owned(), is_floor, wakes_all, binary })
+    Ok(Strategy {
+        name: source.name().to_owned(),
+        is_floor: source.is_floor(),
+        wakes_all: source.wakes_all(),
+        threads_are_loops: source.threads_are_loops(),
+        binary,
+    })
 }
 
-/// A program that is a worker like a strategy's, an older build for example; named by its file.
+/// A program that is a worker like a strategy's, an older build for example; named by its file. It comes from no package that
+/// would say more of it: its threads are as many as it has by default.
 pub fn program(binary: &Path) -> Result<Strategy, BuildError> {
     let name = binary.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let binary = binary.to_owned();
     match unsupported(&binary, CHECK_LIMIT) {
-        Ok(None) => Ok(Strategy { name, is_floor: false, wakes_all: false, binary }),
+        Ok(None) => {
+            Ok(Strategy { name, is_floor: false, wakes_all: false, threads_are_loops: false, binary })
+        }
         Ok(Some(reason)) => Err(BuildError::Unsupported { package: name, reason }),
         Err(error) => Err(BuildError::Check { package: name, error }),
     }
@@ -173,6 +187,9 @@ fn describes_the_outer_package(variable: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::discover;
+    use crate::entry::Entry;
+    use crate::launch::Family;
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt;
 
@@ -190,6 +207,29 @@ mod tests {
         let lacking = program("lacking", "echo 'strategy-x: not supported here' >&2; exit 3");
         assert_eq!(unsupported(&lacking, CHECK_LIMIT).unwrap().as_deref(), Some("not supported here"));
         assert_eq!(unsupported(&program("failing", "exit 1"), CHECK_LIMIT).unwrap(), None);
+    }
+
+    #[test]
+    fn threads_that_are_loops_are_as_many_as_the_cores_that_are_given_and_no_others_are() {
+        let takes_threads = |strategy: &Strategy| {
+            let mut command = Command::new(strategy.binary());
+            command.args(["--threads", "1", "--check"]).stdin(Stdio::null());
+            process::run(command, CHECK_LIMIT).unwrap().status.success()
+        };
+        let sources = discover::sources().unwrap();
+        let strategies = sources.iter().filter_map(|source| build(source).ok());
+        let strategy = strategies.into_iter().find(takes_threads).unwrap();
+        let command_line = |threads_are_loops: bool, cores: Option<usize>| {
+            let entry = Entry::Strategy(Strategy { threads_are_loops, ..strategy.clone() });
+            let pool = entry.launch_on(Family::Unix, 1, cores).unwrap();
+            let words = fs::read(format!("/proc/{}/cmdline", pool.pid())).unwrap();
+            pool.drain().unwrap();
+            String::from_utf8(words).unwrap().replace('\0', " ")
+        };
+        assert!(command_line(true, Some(3)).ends_with("--processes 1 --threads 3 "));
+        for (threads_are_loops, cores) in [(true, None), (false, Some(3))] {
+            assert!(command_line(threads_are_loops, cores).ends_with("--processes 1 "));
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A package whose Cargo.toml says `[package.metadata.fcgi-lab] floor = true` holds floors: they do no protocol work, so
 //! whatever asks for right answers leaves them out. `accepts = "all woken"` marks a strategy all of whose processes are
 //! woken for each new connection: which of them gets it is chance, and its line over processes shows that too.
+//! `threads = "loops"` marks one each of whose `--threads` runs many connections, so that there is one for each core.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ pub struct Source {
     name: String,
     is_floor: bool,
     wakes_all: bool,
+    threads_are_loops: bool,
     pub(crate) package: String,
     pub(crate) binary: String,
     pub(crate) id: PackageId,
@@ -42,6 +44,11 @@ impl Source {
     /// Whether each new connection wakes all of its processes.
     pub fn wakes_all(&self) -> bool {
         self.wakes_all
+    }
+
+    /// Whether each of its threads runs many connections: it then has one for each core.
+    pub fn threads_are_loops(&self) -> bool {
+        self.threads_are_loops
     }
 }
 
@@ -77,16 +84,18 @@ pub fn data_folder() -> PathBuf {
 
 fn sources_of(package: &Package, workspace: &Path) -> Vec<Source> {
     let Some(name) = package.name.strip_prefix(PREFIX) else { return Vec::new() };
+    let said = &package.metadata["fcgi-lab"];
     let source = |name: &str, binary: &str| Source {
         name: name.to_owned(),
         is_floor: false,
-        wakes_all: package.metadata["fcgi-lab"]["accepts"] == "all woken",
+        wakes_all: said["accepts"] == "all woken",
+        threads_are_loops: said["threads"] == "loops",
         package: package.name.to_string(),
         binary: binary.to_owned(),
         id: package.id.clone(),
         workspace: workspace.to_owned(),
     };
-    if package.metadata["fcgi-lab"]["floor"] != true {
+    if said["floor"] != true {
         // Where it has no binary of this name, building it says so.
         return vec![source(name, &package.name)];
     }
@@ -101,4 +110,33 @@ fn sources_of(package: &Package, workspace: &Path) -> Vec<Source> {
 /// This package's folder: as Cargo says it now, or as it was when this was compiled.
 pub fn harness_folder() -> PathBuf {
     env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_package_says_what_is_particular_about_its_strategy() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = folder.path().join("Cargo.toml");
+        fs::write(folder.path().join("main.rs"), "fn main() {}").unwrap();
+        let source = |said: &str| {
+            let package = "[package]\nname = \"strategy-any\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
+            let binary = "[[bin]]\nname = \"strategy-any\"\npath = \"main.rs\"\n";
+            fs::write(&manifest, format!("{package}{binary}[package.metadata.fcgi-lab]\n{said}\n")).unwrap();
+            let metadata = MetadataCommand::new().manifest_path(&manifest).no_deps().exec().unwrap();
+            sources_of(&metadata.packages[0], folder.path()).swap_remove(0)
+        };
+        let flags = |said| {
+            let source = source(said);
+            (source.is_floor(), source.wakes_all(), source.threads_are_loops())
+        };
+        assert_eq!(flags(""), (false, false, false));
+        assert_eq!(flags("floor = true"), (true, false, false));
+        assert_eq!(flags("accepts = \"all woken\""), (false, true, false));
+        assert_eq!(flags("threads = \"loops\""), (false, false, true));
+    }
 }

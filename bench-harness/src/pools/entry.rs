@@ -93,6 +93,14 @@ impl Entry {
         }
     }
 
+    /// Whether each of its threads runs many connections: it then has one for each core.
+    pub fn threads_are_loops(&self) -> bool {
+        match self {
+            Self::Strategy(strategy) => strategy.threads_are_loops(),
+            Self::Peer(_) => false,
+        }
+    }
+
     /// Its version: of an implementation that is not ours.
     pub fn version(&self) -> Option<&str> {
         match self {
@@ -101,11 +109,25 @@ impl Entry {
         }
     }
 
-    /// Starts a pool of so many processes on a fresh listener.
+    /// Starts a pool of so many processes on a fresh listener, with as many threads in each as it has by default.
     pub fn launch(&self, family: Family, processes: usize) -> Result<Pool, LaunchError> {
+        self.launch_on(family, processes, None)
+    }
+
+    /// The same, where the workers have been given so many cores: threads that are loops are as many.
+    pub(crate) fn launch_on(
+        &self,
+        family: Family,
+        processes: usize,
+        cores: Option<usize>,
+    ) -> Result<Pool, LaunchError> {
         match self {
             Self::Strategy(strategy) => {
-                Pool::launch(strategy, family, &["--processes", &processes.to_string()])
+                let mut args = vec!["--processes".to_owned(), processes.to_string()];
+                if let Some(cores) = cores.filter(|_| self.threads_are_loops()) {
+                    args.extend(["--threads".to_owned(), cores.to_string()]);
+                }
+                Pool::launch(strategy, family, &args.iter().map(String::as_str).collect::<Vec<_>>())
             }
             Self::Peer(peer) => Pool::launch_peer(peer, family, processes),
         }

@@ -169,7 +169,7 @@ pub(crate) fn processes(findings: &Findings<'_>) -> Vec<String> {
             .plan
             .asks
             .iter()
-            .filter(|ask| Some(&ask.workload) == findings.workload())
+            .filter(|ask| Some(&ask.workload) == findings.workload() && !ask.on_all_cores)
             .map(|ask| (ask.mode, throughputs(findings, name, ask.mode)))
             .filter(|(_, points)| !points.is_empty())
             .collect();

@@ -30,6 +30,8 @@ pub(crate) struct Row<'a> {
     pub(crate) entry: &'a Participant,
     pub(crate) connections: usize,
     pub(crate) streams: usize,
+    /// The least and the most that a worker process had.
+    pub(crate) threads: Option<(u64, u64)>,
     /// Trials that count, and why others do not.
     pub(crate) valid: usize,
     pub(crate) void: Vec<&'a str>,
@@ -53,7 +55,6 @@ pub(crate) struct Why {
     pub(crate) involuntary: Option<f64>,
     pub(crate) system_calls: Option<f64>,
     pub(crate) pss_kib: Option<f64>,
-    pub(crate) threads: Option<f64>,
     pub(crate) requests_per_process: Option<f64>,
     /// The least and the most that one process did of the pool's work, by processor time.
     pub(crate) shares: Option<(f64, f64)>,
@@ -196,6 +197,7 @@ impl<'a> Findings<'a> {
                 entry,
                 connections: first.connections,
                 streams: first.streams,
+                threads: threads(&trials),
                 valid: figures.len(),
                 void: trials.iter().filter_map(|trial| trial.void.as_deref()).collect(),
                 comparisons: METRICS.map(compare),
@@ -204,7 +206,9 @@ impl<'a> Findings<'a> {
             })
         });
         let rows: Vec<Row<'a>> = rows.collect();
-        let checks = self.metrics.len() * self.record.plan.asks.len() * self.record.plan.processes.len();
+        let were_asked = |ask: &&Ask| self.record.trials.iter().any(|trial| trial.ask == **ask);
+        let asks = self.record.plan.asks.iter().filter(were_asked).count();
+        let checks = self.metrics.len() * asks * self.record.plan.processes.len();
         let twin = METRICS.map(|metric| {
             let sample = Sample::of(log_ratios(metric, &twins, &reference))?;
             Some(sample.ratio(ALPHA / checks as f64))
@@ -248,9 +252,11 @@ impl<'a> Findings<'a> {
                 each.reduce(pick).filter(|_| all > 0.0)
             })
         };
-        let mean = |of: &dyn Fn(&crate::experiment::Worker) -> u64, figures: &Figures| {
+        let pss_kib = |figures: &Figures| {
             let count = figures.workers.len();
-            (count > 0).then(|| figures.workers.iter().map(of).sum::<u64>() as f64 / count as f64)
+            (count > 0).then(|| {
+                figures.workers.iter().map(|worker| worker.pss_kib).sum::<u64>() as f64 / count as f64
+            })
         };
         let calls = self
             .record
@@ -274,8 +280,7 @@ impl<'a> Findings<'a> {
             system_calls: calls.map(|counted| {
                 counted.calls.iter().map(|(_, count)| count).sum::<u64>() as f64 / counted.requests as f64
             }),
-            pss_kib: of(&|figures| mean(&|worker| worker.pss_kib, figures)),
-            threads: of(&|figures| mean(&|worker| worker.threads, figures)),
+            pss_kib: of(&pss_kib),
             requests_per_process: of(&|figures| Some(figures.requests as f64 / processes as f64)),
             shares: share(f64::min).zip(share(f64::max)),
             peak_in_flight: of(&|figures| Some(figures.peak_in_flight.into())),
@@ -288,10 +293,10 @@ impl<'a> Findings<'a> {
         self.record.plan.asks.first().map(|ask| &ask.workload)
     }
 
-    /// The ways of using connections in which it is asked for.
+    /// The ways of using connections in which everybody is asked for it.
     pub(crate) fn modes(&self) -> Vec<Mode> {
-        let asks = self.record.plan.asks.iter();
-        asks.filter(|ask| Some(&ask.workload) == self.workload()).map(|ask| ask.mode).collect()
+        let of_all = self.record.plan.asks.iter().filter(|ask| !ask.on_all_cores);
+        of_all.filter(|ask| Some(&ask.workload) == self.workload()).map(|ask| ask.mode).collect()
     }
 
     /// From one way of using connections to the next, where the run has both.
@@ -310,7 +315,7 @@ impl<'a> Findings<'a> {
             for entry in &self.record.entries {
                 for (from, to) in self.steps() {
                     let trials = |mode| {
-                        let ask = Ask { mode, workload: workload.clone() };
+                        let ask = Ask::of(mode, workload.clone());
                         self.trials(&entry.name, &ask, processes)
                     };
                     let (one, other) = (trials(to), trials(from));
@@ -389,6 +394,12 @@ impl Row<'_> {
     pub(crate) fn is_generator_bound(&self) -> bool {
         self.why.generator_load.is_some_and(|load| load >= HEADROOM)
     }
+}
+
+/// The least and the most threads that a worker process had.
+pub(crate) fn threads(trials: &[&Trial]) -> Option<(u64, u64)> {
+    let (least, most): (Vec<u64>, Vec<u64>) = trials.iter().filter_map(|trial| trial.threads()).unzip();
+    least.into_iter().min().zip(most.into_iter().max())
 }
 
 /// Requests in flight, over all connections.

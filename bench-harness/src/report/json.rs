@@ -20,6 +20,8 @@ struct Report<'a> {
 struct OfCell<'a> {
     workload: String,
     mode: String,
+    /// Whether everybody was on all cores, in a run that isolates else.
+    on_all_cores: bool,
     processes: usize,
     /// Requests in flight.
     in_flight: usize,
@@ -33,6 +35,8 @@ struct OfEntry<'a> {
     name: &'a str,
     connections: usize,
     streams: usize,
+    /// The least and the most that a worker process had.
+    threads: Option<(u64, u64)>,
     cpu_us_per_request: Option<Estimate>,
     requests_per_second: Option<Estimate>,
     latency_p50_us: Option<Estimate>,
@@ -68,6 +72,7 @@ fn of_cell<'a>(cell: &'a Cell<'a>) -> OfCell<'a> {
     OfCell {
         workload: cell.ask.workload.to_string(),
         mode: cell.ask.mode.to_string(),
+        on_all_cores: cell.ask.on_all_cores,
         processes: cell.processes,
         in_flight: cell.in_flight,
         twin,
@@ -81,6 +86,7 @@ fn of_entry<'a>(row: &'a Row<'a>) -> OfEntry<'a> {
         name: &row.entry.name,
         connections: row.connections,
         streams: row.streams,
+        threads: row.threads,
         cpu_us_per_request: value(Metric::Cpu),
         requests_per_second: value(Metric::Throughput),
         latency_p50_us: value(Metric::Median),

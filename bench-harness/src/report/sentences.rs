@@ -195,7 +195,7 @@ impl Findings<'_> {
                 .filter(|entry| cell.rows.iter().all(|row| row.entry.name != entry.name))
                 .map(|entry| entry.name.as_str())
                 .collect();
-            if !absent.is_empty() {
+            if !absent.is_empty() && !cell.ask.on_all_cores {
                 remarks.push(format!("{}: not taken by {}.", self.cell_name(cell), absent.join(", ")));
             }
         }
@@ -205,7 +205,7 @@ impl Findings<'_> {
     /// How to read it all.
     pub(crate) fn method(&self) -> String {
         format!(
-            "{} What is shown is the Hodges-Lehmann estimate over the launches, on logarithms, \
+            "{}{} What is shown is the Hodges-Lehmann estimate over the launches, on logarithms, \
              with its exact 95 % interval, that of Wilcoxon's signed-rank test (normal beyond 50 launches; fewer than \
              6 cannot give 95 %: their interval reaches from the least to the greatest, and 5 launches give 93.8 %, 3 \
              give 75 %). CPU per request alone is judged, from {LAUNCHES} launches on. First: the 90 % interval lies \
@@ -219,8 +219,31 @@ impl Findings<'_> {
              the pool's processes, reaped children included. Context switches are those of a pool's whole life, by \
              its requests; system calls were counted by strace in a pass of their own.",
             self.interleaving(),
+            self.threads(),
             self.record.reference
         )
+    }
+
+    /// Whose threads were as many as the cores.
+    fn threads(&self) -> String {
+        let loops = self.record.entries.iter().filter(|entry| entry.threads_are_loops);
+        let loops: Vec<&str> = loops.map(|entry| entry.name.as_str()).collect();
+        if loops.is_empty() {
+            return String::new();
+        }
+        let default = "as many as they have by default where they are pinned to no core";
+        let mut words = format!(
+            " Threads are those that each worker process had at the end of its turns. Of {} each thread runs many \
+             connections: there is one for each core that the workers are pinned to, and {default}.",
+            loops.join(", ")
+        );
+        if self.cells.iter().any(|cell| cell.ask.on_all_cores) {
+            words += &format!(
+                " \"On all cores\" they were asked once more, {} beside them, with everybody on all cores as the scheduler likes.",
+                self.record.reference
+            );
+        }
+        words
     }
 
     /// How ratios were made.

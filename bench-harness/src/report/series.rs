@@ -2,6 +2,7 @@
 
 use fcgi_load::Mode;
 
+use super::findings::threads;
 use super::lines::{self, Line, Point};
 use super::metric::Metric;
 use super::page;
@@ -75,7 +76,7 @@ fn group(text: &mut String, record: &Record, measured: &Measured) {
     }
     *text += "</div>\n<details><summary>The numbers</summary>\n";
     for (metric, lines) in &lines {
-        page::table(text, &table(group, *metric, lines));
+        page::table(text, &table(measured, *metric, lines));
     }
     *text += "</details>\n";
 }
@@ -155,9 +156,12 @@ fn point(measured: &Measured, name: &str, size: usize, metric: Metric) -> Option
     })
 }
 
-fn table(group: &Group, metric: Metric, lines: &[Line]) -> Table {
+/// Each row ends with how many threads a worker process had.
+fn table(measured: &Measured, metric: Metric, lines: &[Line]) -> Table {
+    let group = measured.group;
     let mut head = vec![metric.unit().to_owned()];
     head.extend(group.sizes.iter().map(|size| format!("{size} {}", group.over)));
+    head.push("threads".to_owned());
     let words = |estimate: &Estimate| {
         let [center, low, high] = [estimate.center, estimate.low, estimate.high].map(words::number);
         format!("{center} ({low} to {high})")
@@ -167,7 +171,10 @@ fn table(group: &Group, metric: Metric, lines: &[Line]) -> Table {
             let point = line.points.iter().find(|point| point.size == *size);
             point.map_or_else(|| "–".to_owned(), |point| words(&point.estimate))
         };
-        [line.name.clone()].into_iter().chain(group.sizes.iter().map(cell)).collect()
+        let trials: Vec<&Trial> =
+            group.sizes.iter().flat_map(|size| measured.trials_of(&line.name, *size)).collect();
+        let threads = words::range(threads(&trials));
+        [line.name.clone()].into_iter().chain(group.sizes.iter().map(cell)).chain([threads]).collect()
     };
     Table { head, rows: lines.iter().map(row).collect() }
 }

@@ -4,7 +4,7 @@ use fcgi_load::Mode;
 
 use super::findings::{Cell, Findings, Row};
 use super::metric::Metric;
-use super::words::{interval, number, or_dash, percent, ratio, twin, verdict, whole};
+use super::words::{interval, number, or_dash, percent, range, ratio, twin, verdict, whole};
 use crate::entry::Kind;
 use crate::experiment::Ask;
 
@@ -55,7 +55,9 @@ impl Findings<'_> {
     /// The mode, and what is asked for where the run asks for several things.
     pub(crate) fn ask_name(&self, ask: &Ask) -> String {
         let is_one = self.record.plan.asks.iter().all(|other| other.workload == ask.workload);
-        if is_one { ask.mode.to_string() } else { format!("{}, {}", ask.workload.name(), ask.mode) }
+        let name =
+            if is_one { ask.mode.to_string() } else { format!("{}, {}", ask.workload.name(), ask.mode) };
+        if ask.on_all_cores { name + ", on all cores" } else { name }
     }
 
     /// CPU per request by the way connections are used: the answer to the question of 2007.
@@ -65,6 +67,7 @@ impl Findings<'_> {
         head.extend(modes.iter().map(Mode::to_string));
         let steps = self.steps();
         head.extend(steps.iter().map(|(from, to)| format!("{to} : {from}")));
+        head.push("threads".to_owned());
         let mut table = Table { head, rows: Vec::new() };
         let Some(first) = modes.iter().find_map(|mode| self.cell_of(*mode, processes)) else { return table };
         for entry in sorted(first).into_iter().map(|row| row.entry) {
@@ -84,6 +87,10 @@ impl Findings<'_> {
                 });
                 row.push(gain.map_or_else(|| "–".to_owned(), |gain| interval(&gain.ratio)));
             }
+            let threads = || modes.iter().filter_map(of).filter_map(|row| row.threads);
+            let (least, most) =
+                (threads().map(|(least, _)| least).min(), threads().map(|(_, most)| most).max());
+            row.push(range(least.zip(most)));
             table.rows.push(row);
         }
         table
@@ -93,6 +100,7 @@ impl Findings<'_> {
     pub(crate) fn cell_of(&self, mode: Mode, processes: usize) -> Option<&Cell<'_>> {
         let is_meant = |cell: &&Cell<'_>| {
             Some(&cell.ask.workload) == self.workload()
+                && !cell.ask.on_all_cores
                 && (cell.ask.mode, cell.processes) == (mode, processes)
         };
         self.cells.iter().find(is_meant)
@@ -109,7 +117,7 @@ impl Findings<'_> {
                 head.push("verdict");
             }
         }
-        head.push("in flight");
+        head.extend(["threads", "in flight"]);
         let mut table = Table::new(&head);
         for row in sorted(cell) {
             let mut cells = vec![label(row)];
@@ -127,7 +135,7 @@ impl Findings<'_> {
                     cells.push(if row.valid == 0 { "void".to_owned() } else { verdict(row.verdict) });
                 }
             }
-            cells.push(format!("{} × {}", row.connections, row.streams));
+            cells.extend([range(row.threads), format!("{} × {}", row.connections, row.streams)]);
             table.rows.push(cells);
         }
         if cell.twin(Metric::Cpu).is_some() {
@@ -140,7 +148,7 @@ impl Findings<'_> {
                     cells.push(String::new());
                 }
             }
-            cells.push(dash());
+            cells.extend([dash(), dash()]);
             table.rows.push(cells);
         }
         table
@@ -158,7 +166,6 @@ impl Findings<'_> {
             "involuntary",
             "system calls",
             "PSS KiB",
-            "threads",
             "requests per process",
             "share of each",
             "peak in flight",
@@ -185,7 +192,6 @@ impl Findings<'_> {
                 fine(why.involuntary),
                 two(why.system_calls),
                 or_dash(why.pss_kib, whole),
-                or_dash(why.threads, whole),
                 or_dash(why.requests_per_process, whole),
                 shares.unwrap_or_else(|| "–".to_owned()),
                 or_dash(why.peak_in_flight, whole),

@@ -97,6 +97,7 @@ fn participant(name: &str) -> Participant {
         connections: 1000,
         multiplexes: true,
         wakes_all: false,
+        threads_are_loops: false,
         idle_share: 0.0,
         verified,
     }
@@ -290,6 +291,34 @@ fn both_forms_say_the_same_verdicts() {
 }
 
 #[test]
+fn what_ran_on_all_cores_too_stands_in_cells_of_its_own_and_threads_in_every_row() {
+    let mut record = record(11);
+    record.plan.asks.push(Ask { on_all_cores: true, ..Ask::hello(Mode::Keep) });
+    record.entries[2].threads_are_loops = true;
+    let keep = record.trials.iter().filter(|trial| trial.ask.mode == Mode::Keep && trial.entry != "same");
+    let mut more: Vec<Trial> = keep.cloned().collect();
+    for trial in &mut more {
+        trial.ask.on_all_cores = true;
+        for worker in trial.figures.iter_mut().flat_map(|figures| &mut figures.workers) {
+            worker.threads = if trial.entry == "twice" { 2 + trial.launch as u64 % 2 } else { 1 };
+        }
+    }
+    record.trials.extend(more);
+    let text = markdown(&record);
+    let (of_keep, on_all_cores) = text.split_once("## keep, on all cores").unwrap();
+    assert_eq!(cell(of_keep, "threads", "twice"), "1");
+    assert_eq!(cell(on_all_cores, "threads", "twice"), "2 to 3");
+    assert_eq!(cell(on_all_cores, "threads", "base"), "1");
+    // Nobody is missed there, and what modes save is told of the plan's regime alone.
+    assert!(!text.contains("not taken by") && !on_all_cores.contains("| same |"), "{text}");
+    assert_eq!(Findings::of(&record).gains.len(), Findings::of(&self::record(11)).gains.len());
+    assert!(text.contains("Of twice each thread runs many connections"), "{text}");
+    assert!(page(&record).contains("<h2>Keep, on all cores</h2>"));
+    let json: serde_json::Value = serde_json::from_str(&super::json(&record)).unwrap();
+    assert_eq!(json["cells"][3]["on_all_cores"], true);
+}
+
+#[test]
 fn a_void_launch_takes_no_part_and_is_told() {
     let mut record = record(11);
     let voided = record
@@ -386,6 +415,8 @@ fn a_series_has_a_line_for_each_entry_and_the_same_data_give_the_same_bytes() {
         // At the ends of two lines, one of CPU and one of throughput.
         assert_eq!(page.matches(&format!(">{entry}</text>")).count(), 2, "{entry}");
     }
+    // In each table.
+    assert_eq!(page.matches("<th>threads</th>").count(), 2);
     assert!(page.contains("75 of 100") && page.contains("no &lt;compiler&gt;"));
     assert!(!page.contains("class=\"hollow "), "16 connections are no fewer than 8 clients");
 }

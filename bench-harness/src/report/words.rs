@@ -65,6 +65,15 @@ pub(crate) fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
 
+/// How many, or from how many to how many.
+pub(crate) fn range(range: Option<(u64, u64)>) -> String {
+    match range {
+        None => "–".to_owned(),
+        Some((least, most)) if least == most => least.to_string(),
+        Some((least, most)) => format!("{least} to {most}"),
+    }
+}
+
 /// Nothing is a dash.
 pub(crate) fn or_dash(value: Option<f64>, words: impl Fn(f64) -> String) -> String {
     value.map_or_else(|| "–".to_owned(), words)

@@ -60,7 +60,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "MS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     warm_up_ms: u64,
 
-    /// Who runs on which cores: workers on one and the generator on another, or everybody on all
+    /// Who runs on which cores: workers on one and the generator on another, or everybody on all. Entries whose threads are
+    /// loops have one for each core of the workers, and are asked for /hello once more with everybody on all cores
     #[arg(long, value_enum, default_value = "isolated")]
     regime: Cores,
 
@@ -249,6 +250,12 @@ fn json(record: &Record) -> anyhow::Result<String> {
 }
 
 fn plan(args: &Args) -> Plan {
+    let mut asks = asks(args);
+    if matches!(args.regime, Cores::Isolated) {
+        let hello = asks.iter().filter(|ask| ask.workload == Mix::default());
+        let on_all_cores: Vec<Ask> = hello.map(|ask| Ask { on_all_cores: true, ..ask.clone() }).collect();
+        asks.extend(on_all_cores);
+    }
     Plan {
         seed: args.seed.unwrap_or_else(stop::time),
         launches: args.launches.into(),
@@ -267,7 +274,7 @@ fn plan(args: &Args) -> Plan {
         clients: args.clients,
         streams: args.streams,
         multiplexed: args.multiplexed,
-        asks: asks(args),
+        asks,
         rate: args.rate,
     }
 }
@@ -276,7 +283,7 @@ fn plan(args: &Args) -> Plan {
 /// front ends prefer; and waits multiplexed, which is what multiplexing is for.
 fn asks(args: &Args) -> Vec<Ask> {
     let hello = MODES.map(Ask::hello).to_vec();
-    let ask = |name: &str, mode| Mix::named(name).map(|workload| Ask { mode, workload });
+    let ask = |name: &str, mode| Mix::named(name).map(|workload| Ask::of(mode, workload));
     if args.modes.is_empty() && args.workload.is_empty() && !args.full {
         let kept = Mix::NAMED.into_iter().skip(1).filter_map(|(name, _)| ask(name, Mode::Keep));
         return hello.into_iter().chain(kept).chain(ask("wait", Mode::Multiplex)).collect();
@@ -287,9 +294,8 @@ fn asks(args: &Args) -> Vec<Ask> {
         asked => asked.to_vec(),
     };
     let modes = if args.modes.is_empty() { &MODES[..] } else { &args.modes };
-    let product = workloads
-        .iter()
-        .flat_map(|workload| modes.iter().map(|&mode| Ask { mode, workload: workload.clone() }));
+    let product =
+        workloads.iter().flat_map(|workload| modes.iter().map(|&mode| Ask::of(mode, workload.clone())));
     product.collect()
 }
 
@@ -318,15 +324,22 @@ mod tests {
     }
 
     #[test]
-    fn twelve_launches_of_eight_cells_in_isolation_are_the_default() {
+    fn twelve_launches_of_eight_cells_in_isolation_are_the_default_and_hello_on_all_cores() {
         let plan = plan(&parse(&[]).unwrap());
         assert_eq!((plan.launches, plan.regime, plan.processes), (12, Regime::Isolated, vec![1]));
-        let names: Vec<String> =
-            plan.asks.iter().map(|ask| format!("{} {}", ask.workload.name(), ask.mode)).collect();
+        let (on_all_cores, asks): (Vec<Ask>, Vec<Ask>) =
+            plan.asks.into_iter().partition(|ask| ask.on_all_cores);
+        let names = |asks: &[Ask]| {
+            let name = |ask: &Ask| format!("{} {}", ask.workload.name(), ask.mode);
+            asks.iter().map(name).collect::<Vec<_>>().join(", ")
+        };
         let expected = "hello close, hello keep, hello multiplex, cpu keep, wait keep, upload keep, mixed keep, wait multiplex";
-        assert_eq!(names.join(", "), expected);
-        assert_eq!(self::plan(&parse(&["--full"]).unwrap()).asks.len(), 5 * 3);
-        assert_eq!(self::plan(&parse(&["--workload", "wait", "--modes", "keep"]).unwrap()).asks.len(), 1);
+        assert_eq!(names(&asks), expected);
+        assert_eq!(names(&on_all_cores), "hello close, hello keep, hello multiplex");
+        let count = |words: &[&str]| self::plan(&parse(words).unwrap()).asks.len();
+        assert_eq!(count(&["--full"]), 5 * 3 + 3);
+        assert_eq!(count(&["--workload", "wait", "--modes", "keep"]), 1);
+        assert_eq!(count(&["--regime", "shared"]), 8);
     }
 
     #[test]
