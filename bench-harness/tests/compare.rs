@@ -63,9 +63,9 @@ fn every_entry_and_the_twin_run_once_in_each_mode_of_each_launch_and_the_report_
 }
 
 #[test]
-fn a_model_whose_threads_are_loops_has_one_on_a_core_of_its_own_and_runs_on_all_cores_too() {
+fn a_model_whose_has_thread_per_core_has_one_on_a_core_of_its_own_and_runs_on_all_cores_too() {
     let sources = discover::sources().unwrap();
-    let Some(loops) = sources.iter().find(|source| source.threads_are_loops()) else {
+    let Some(loops) = sources.iter().find(|source| source.has_thread_per_core()) else {
         eprintln!("there is no such model");
         return;
     };
@@ -73,7 +73,7 @@ fn a_model_whose_threads_are_loops_has_one_on_a_core_of_its_own_and_runs_on_all_
         eprintln!("there is no core for the workers alone");
         return;
     }
-    let other = sources.iter().find(|source| !source.is_floor() && !source.threads_are_loops()).unwrap();
+    let other = sources.iter().find(|source| !source.is_floor() && !source.has_thread_per_core()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("run.json");
     let entries = format!("{},{}", loops.name(), other.name());

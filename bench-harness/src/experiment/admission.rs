@@ -39,7 +39,7 @@ pub(super) fn admit(entry: &Entry, family: Family) -> anyhow::Result<Participant
         connections,
         multiplexes,
         wakes_all: entry.wakes_all(),
-        threads_are_loops: entry.threads_are_loops(),
+        has_thread_per_core: entry.has_thread_per_core(),
         idle_share,
         verified,
     })

@@ -235,7 +235,7 @@ pub struct Participant {
     /// Whether each of its threads runs many connections: it then has one for each core that its processes are pinned to, and
     /// its default where they are pinned to none. Older records do not say.
     #[serde(default)]
-    pub threads_are_loops: bool,
+    pub has_thread_per_core: bool,
     /// What an idle pool of it takes, as a share of a core. Older records do not say.
     #[serde(default)]
     pub idle_share: f64,

@@ -46,7 +46,7 @@ fn contenders(
 ) -> Vec<Contender> {
     let mut contenders = Vec::new();
     let is_asked = |participant: &Participant| {
-        let may_be = !ask.on_all_cores || participant.threads_are_loops || participant.name == reference;
+        let may_be = !ask.on_all_cores || participant.has_thread_per_core || participant.name == reference;
         may_be && participant.kind.answers(&ask.workload)
     };
     let all = participants.iter().enumerate();
@@ -60,7 +60,7 @@ fn contenders(
         contenders.push(contender);
     }
     // A reference is nothing by itself.
-    if ask.on_all_cores && contenders.iter().all(|one| !participants[one.participant].threads_are_loops) {
+    if ask.on_all_cores && contenders.iter().all(|one| !participants[one.participant].has_thread_per_core) {
         contenders.clear();
     }
     contenders
@@ -125,7 +125,7 @@ mod tests {
             connections,
             multiplexes,
             wakes_all: false,
-            threads_are_loops: false,
+            has_thread_per_core: false,
             idle_share: 0.0,
             verified,
         }
@@ -142,8 +142,8 @@ mod tests {
     }
 
     #[test]
-    fn those_whose_threads_are_loops_run_on_all_cores_too_beside_the_reference() {
-        let loops = Participant { threads_are_loops: true, ..participant("c", 100, true) };
+    fn those_whose_has_thread_per_core_run_on_all_cores_too_beside_the_reference() {
+        let loops = Participant { has_thread_per_core: true, ..participant("c", 100, true) };
         let participants = [participant("a", 100, true), participant("b", 100, true), loops];
         let on_all_cores = Ask { on_all_cores: true, ..Ask::hello(Mode::Keep) };
         let plan = Plan { asks: vec![Ask::hello(Mode::Keep), on_all_cores], processes: vec![1], ..plan() };

@@ -24,7 +24,7 @@ pub struct Strategy {
     name: String,
     is_floor: bool,
     wakes_all: bool,
-    threads_are_loops: bool,
+    has_thread_per_core: bool,
     binary: PathBuf,
 }
 
@@ -45,8 +45,8 @@ impl Strategy {
     }
 
     /// Whether each of its threads runs many connections: it then has one for each core.
-    pub fn threads_are_loops(&self) -> bool {
-        self.threads_are_loops
+    pub fn has_thread_per_core(&self) -> bool {
+        self.has_thread_per_core
     }
 
     /// The worker's executable.
@@ -127,7 +127,7 @@ pub fn build(source: &Source) -> Result<Strategy, BuildError> {
         name: source.name().to_owned(),
         is_floor: source.is_floor(),
         wakes_all: source.wakes_all(),
-        threads_are_loops: source.threads_are_loops(),
+        has_thread_per_core: source.has_thread_per_core(),
         binary,
     })
 }
@@ -139,7 +139,7 @@ pub fn program(binary: &Path) -> Result<Strategy, BuildError> {
     let binary = binary.to_owned();
     match unsupported(&binary, CHECK_LIMIT) {
         Ok(None) => {
-            Ok(Strategy { name, is_floor: false, wakes_all: false, threads_are_loops: false, binary })
+            Ok(Strategy { name, is_floor: false, wakes_all: false, has_thread_per_core: false, binary })
         }
         Ok(Some(reason)) => Err(BuildError::Unsupported { package: name, reason }),
         Err(error) => Err(BuildError::Check { package: name, error }),
@@ -219,16 +219,16 @@ mod tests {
         let sources = discover::sources().unwrap();
         let strategies = sources.iter().filter_map(|source| build(source).ok());
         let strategy = strategies.into_iter().find(takes_threads).unwrap();
-        let command_line = |threads_are_loops: bool, cores: Option<usize>| {
-            let entry = Entry::Strategy(Strategy { threads_are_loops, ..strategy.clone() });
+        let command_line = |has_thread_per_core: bool, cores: Option<usize>| {
+            let entry = Entry::Strategy(Strategy { has_thread_per_core, ..strategy.clone() });
             let pool = entry.launch_on(Family::Unix, 1, cores).unwrap();
             let words = fs::read(format!("/proc/{}/cmdline", pool.pid())).unwrap();
             pool.drain().unwrap();
             String::from_utf8(words).unwrap().replace('\0', " ")
         };
         assert!(command_line(true, Some(3)).ends_with("--processes 1 --threads 3 "));
-        for (threads_are_loops, cores) in [(true, None), (false, Some(3))] {
-            assert!(command_line(threads_are_loops, cores).ends_with("--processes 1 "));
+        for (has_thread_per_core, cores) in [(true, None), (false, Some(3))] {
+            assert!(command_line(has_thread_per_core, cores).ends_with("--processes 1 "));
         }
     }
 

@@ -3,7 +3,7 @@
 //! A package whose Cargo.toml says `[package.metadata.fcgi-lab] floor = true` holds floors: they do no protocol work, so
 //! whatever asks for right answers leaves them out. `accepts = "all woken"` marks a strategy all of whose processes are
 //! woken for each new connection: which of them gets it is chance, and its line over processes shows that too.
-//! `threads = "loops"` marks one each of whose `--threads` runs many connections, so that there is one for each core.
+//! `threads = "one per core"` marks one whose `--threads` share the work, so that there is to be one for each core.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub struct Source {
     name: String,
     is_floor: bool,
     wakes_all: bool,
-    threads_are_loops: bool,
+    has_thread_per_core: bool,
     pub(crate) package: String,
     pub(crate) binary: String,
     pub(crate) id: PackageId,
@@ -47,8 +47,8 @@ impl Source {
     }
 
     /// Whether each of its threads runs many connections: it then has one for each core.
-    pub fn threads_are_loops(&self) -> bool {
-        self.threads_are_loops
+    pub fn has_thread_per_core(&self) -> bool {
+        self.has_thread_per_core
     }
 }
 
@@ -89,7 +89,7 @@ fn sources_of(package: &Package, workspace: &Path) -> Vec<Source> {
         name: name.to_owned(),
         is_floor: false,
         wakes_all: said["accepts"] == "all woken",
-        threads_are_loops: said["threads"] == "loops",
+        has_thread_per_core: said["threads"] == "one per core",
         package: package.name.to_string(),
         binary: binary.to_owned(),
         id: package.id.clone(),
@@ -132,7 +132,7 @@ mod tests {
         };
         let flags = |said| {
             let source = source(said);
-            (source.is_floor(), source.wakes_all(), source.threads_are_loops())
+            (source.is_floor(), source.wakes_all(), source.has_thread_per_core())
         };
         assert_eq!(flags(""), (false, false, false));
         assert_eq!(flags("floor = true"), (true, false, false));

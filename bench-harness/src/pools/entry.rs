@@ -94,9 +94,9 @@ impl Entry {
     }
 
     /// Whether each of its threads runs many connections: it then has one for each core.
-    pub fn threads_are_loops(&self) -> bool {
+    pub fn has_thread_per_core(&self) -> bool {
         match self {
-            Self::Strategy(strategy) => strategy.threads_are_loops(),
+            Self::Strategy(strategy) => strategy.has_thread_per_core(),
             Self::Peer(_) => false,
         }
     }
@@ -124,7 +124,7 @@ impl Entry {
         match self {
             Self::Strategy(strategy) => {
                 let mut args = vec!["--processes".to_owned(), processes.to_string()];
-                if let Some(cores) = cores.filter(|_| self.threads_are_loops()) {
+                if let Some(cores) = cores.filter(|_| self.has_thread_per_core()) {
                     args.extend(["--threads".to_owned(), cores.to_string()]);
                 }
                 Pool::launch(strategy, family, &args.iter().map(String::as_str).collect::<Vec<_>>())

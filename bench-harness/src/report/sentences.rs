@@ -226,7 +226,7 @@ impl Findings<'_> {
 
     /// Whose threads were as many as the cores.
     fn threads(&self) -> String {
-        let loops = self.record.entries.iter().filter(|entry| entry.threads_are_loops);
+        let loops = self.record.entries.iter().filter(|entry| entry.has_thread_per_core);
         let loops: Vec<&str> = loops.map(|entry| entry.name.as_str()).collect();
         if loops.is_empty() {
             return String::new();

@@ -97,7 +97,7 @@ fn participant(name: &str) -> Participant {
         connections: 1000,
         multiplexes: true,
         wakes_all: false,
-        threads_are_loops: false,
+        has_thread_per_core: false,
         idle_share: 0.0,
         verified,
     }
@@ -294,7 +294,7 @@ fn both_forms_say_the_same_verdicts() {
 fn what_ran_on_all_cores_too_stands_in_cells_of_its_own_and_threads_in_every_row() {
     let mut record = record(11);
     record.plan.asks.push(Ask { on_all_cores: true, ..Ask::hello(Mode::Keep) });
-    record.entries[2].threads_are_loops = true;
+    record.entries[2].has_thread_per_core = true;
     let keep = record.trials.iter().filter(|trial| trial.ask.mode == Mode::Keep && trial.entry != "same");
     let mut more: Vec<Trial> = keep.cloned().collect();
     for trial in &mut more {
