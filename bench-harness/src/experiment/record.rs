@@ -157,7 +157,7 @@ pub struct Ask {
     /// What is asked for. Older records do not say: it was `/hello`.
     #[serde(default = "Mix::default")]
     pub workload: Mix,
-    /// Whether everybody is on all cores, in a plan that isolates else: those alone whose threads are loops, and the reference
+    /// Whether everybody is on all cores, in a plan that isolates else: those alone whose threads share the work, and the reference
     /// beside them.
     #[serde(default, skip_serializing_if = "is_not")]
     pub on_all_cores: bool,

@@ -97,7 +97,7 @@ impl Division {
         self.generators
     }
 
-    /// Starts a pool where the workers belong. Threads that are loops are as many as there are cores for them.
+    /// Starts a pool where the workers belong. Threads that share the work are as many as there are cores for them.
     pub(super) fn launch(&self, entry: &Entry, family: Family, processes: usize) -> anyhow::Result<Pool> {
         Ok(self.among_workers(|| entry.launch_on(family, processes, self.pinned))??)
     }

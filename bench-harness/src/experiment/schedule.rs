@@ -143,8 +143,8 @@ mod tests {
 
     #[test]
     fn those_whose_has_thread_per_core_run_on_all_cores_too_beside_the_reference() {
-        let loops = Participant { has_thread_per_core: true, ..participant("c", 100, true) };
-        let participants = [participant("a", 100, true), participant("b", 100, true), loops];
+        let sharing = Participant { has_thread_per_core: true, ..participant("c", 100, true) };
+        let participants = [participant("a", 100, true), participant("b", 100, true), sharing];
         let on_all_cores = Ask { on_all_cores: true, ..Ask::hello(Mode::Keep) };
         let plan = Plan { asks: vec![Ask::hello(Mode::Keep), on_all_cores], processes: vec![1], ..plan() };
         let names = |participants: &[Participant], reference: &str| -> Vec<String> {

@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_are_loops_are_as_many_as_the_cores_that_are_given_and_no_others_are() {
+    fn threads_that_share_the_work_are_as_many_as_the_cores_that_are_given_and_no_others_are() {
         let takes_threads = |strategy: &Strategy| {
             let mut command = Command::new(strategy.binary());
             command.args(["--threads", "1", "--check"]).stdin(Stdio::null());

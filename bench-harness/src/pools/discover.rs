@@ -137,6 +137,6 @@ mod tests {
         assert_eq!(flags(""), (false, false, false));
         assert_eq!(flags("floor = true"), (true, false, false));
         assert_eq!(flags("accepts = \"all woken\""), (false, true, false));
-        assert_eq!(flags("threads = \"loops\""), (false, false, true));
+        assert_eq!(flags("threads = \"one per core\""), (false, false, true));
     }
 }

@@ -114,7 +114,7 @@ impl Entry {
         self.launch_on(family, processes, None)
     }
 
-    /// The same, where the workers have been given so many cores: threads that are loops are as many.
+    /// The same, where the workers have been given so many cores: threads that share the work are as many.
     pub(crate) fn launch_on(
         &self,
         family: Family,

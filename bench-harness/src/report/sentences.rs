@@ -226,16 +226,16 @@ impl Findings<'_> {
 
     /// Whose threads were as many as the cores.
     fn threads(&self) -> String {
-        let loops = self.record.entries.iter().filter(|entry| entry.has_thread_per_core);
-        let loops: Vec<&str> = loops.map(|entry| entry.name.as_str()).collect();
-        if loops.is_empty() {
+        let sharing = self.record.entries.iter().filter(|entry| entry.has_thread_per_core);
+        let sharing: Vec<&str> = sharing.map(|entry| entry.name.as_str()).collect();
+        if sharing.is_empty() {
             return String::new();
         }
         let default = "as many as they have by default where they are pinned to no core";
         let mut words = format!(
-            " Threads are those that each worker process had at the end of its turns. Of {} each thread runs many \
-             connections: there is one for each core that the workers are pinned to, and {default}.",
-            loops.join(", ")
+            " Threads are those that each worker process had at the end of its turns. {} have threads that share the work: \
+             one for each core that the workers are pinned to, and {default}.",
+            sharing.join(", ")
         );
         if self.cells.iter().any(|cell| cell.ask.on_all_cores) {
             words += &format!(

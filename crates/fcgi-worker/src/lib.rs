@@ -1,4 +1,62 @@
-//! What every worker process shares, whatever its concurrency model.
+//! A FastCGI server for an application of your own, with the concurrency model that you choose.
+//!
+//! ```no_run
+//! use fcgi_worker::{AppStatus, Error, Handler, Request, Response, Step};
+//!
+//! struct Hello;
+//!
+//! impl Handler for Hello {
+//!     type Job = ();
+//!     fn start(&self, _: Request<'_>) {}
+//!     fn step(&self, _: Request<'_>, _: &mut (), response: &mut Response<'_>) -> Result<Step, Error> {
+//!         response.write(b"Content-Type: text/plain\r\n\r\nHello, world\n");
+//!         Ok(Step::Done(AppStatus::SUCCESS))
+//!     }
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     fcgi_worker::run(strategy_mio::CAPACITY, || Hello, strategy_mio::serve)
+//! }
+//! ```
+//!
+//! With `strategy_mio` as a dependency, that is a server: a pool of processes that are replaced when they die, on a socket of
+//! its own (`--listen`) or one that systemd, lighttpd or spawn-fcgi passes; drained by SIGTERM, reloaded by SIGHUP; with limits
+//! and timeouts for its peers. Another crate of the strategy family in its place, and the same application is served by another
+//! model. `--help` says what there is to set.
+//!
+//! - **A request is served in steps** ([`Handler`]), which do not block: one says whether it wants to wait for a time, for room in
+//!   the output, or to be woken from another thread ([`Step::Park`]), as by the driver of a database.
+//! - **An error is a 500** and a line in the web server's log; the worker goes on. A panic ends the process, in every model, and
+//!   the supervisor starts another.
+//! - **State is a process's own**: the handler is made in each, after the fork.
+//! - **A body comes whole**, and up to a limit, 8 MiB unless `--max-body` says otherwise: beyond it the answer is 413. A response
+//!   is not limited; it goes out as the peer takes it.
+//! - **Not goals**: handlers that are `async fn`, and an HTTP framework. A [`Request`] is CGI's parameters and a body, a
+//!   [`Response`] is CGI's. Responders only: an authorizer or a filter is answered FCGI_UNKNOWN_ROLE.
+//!
+//! A program with a version or options of its own is a [`Program`]; one with a `main` of its own takes [`Listener::bind`] or
+//! [`Listener::inherited`], [`drain::install`] and [`Config::new`], and calls the strategy's `serve`:
+//!
+//! ```no_run
+//! # use fcgi_worker::{AppStatus, Config, Error, Handler, Listener, Request, Response, SocketOptions, Step, drain};
+//! # use std::time::Duration;
+//! # struct Hello;
+//! # impl Handler for Hello {
+//! #     type Job = ();
+//! #     fn start(&self, _: Request<'_>) {}
+//! #     fn step(&self, _: Request<'_>, _: &mut (), _: &mut Response<'_>) -> Result<Step, Error> {
+//! #         Ok(Step::Done(AppStatus::SUCCESS))
+//! #     }
+//! # }
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! drain::install(Duration::from_secs(10))?;
+//! let listener = Listener::bind(&"unix:/run/hello.sock".parse()?, &SocketOptions::default())?;
+//! strategy_mio::serve(listener, Hello, &Config::new(strategy_mio::CAPACITY)?)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # For whoever writes a strategy
 //!
 //! ```text
 //!   command line ──► Options ──► Listener (fd 0, passed by systemd, or bound by --listen)
@@ -15,7 +73,7 @@
 //!                  Handler: the application, in steps
 //! ```
 //!
-//! A strategy crate is a `CAPACITY`, a `serve`, and a `main` that hands both to [`run`]. It owns every descriptor and
+//! A strategy crate is a `CAPACITY` and a `serve`. It owns every descriptor and
 //! every call that waits: fcgi-worker accepts nothing, schedules nothing, and polls nothing. A [`Session`] takes bytes
 //! and time, and returns bytes and a deadline. The two exceptions read and write: [`blocking`], a connection's whole life in
 //! calls that block, its accept among them, for the models whose unit of scheduling is a connection, and [`nonblocking`], the
@@ -23,6 +81,11 @@
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("fcgi-worker runs on Linux only; fcgi-proto, the protocol without I/O, runs anywhere");
+
+// README.md's examples are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 mod accepting;
 mod alarm;

@@ -89,10 +89,14 @@ impl Drop for Flood {
     }
 }
 
-/// Names the program in every line from now on, those about panics included.
+/// Names the program in every line from now on, those about panics included. A panic is the process's end, in every model and
+/// whatever its profile says: one that unwinds would cost a pool one of its threads for good, and a loop everything.
 pub(crate) fn install(program: &'static str) {
     PROGRAM.get_or_init(|| program);
-    panic::set_hook(Box::new(|panic| say(panic)));
+    panic::set_hook(Box::new(|panic| {
+        say(panic);
+        process::abort();
+    }));
 }
 
 /// What [`say`] would write.

@@ -60,8 +60,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "MS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     warm_up_ms: u64,
 
-    /// Who runs on which cores: workers on one and the generator on another, or everybody on all. Entries whose threads are
-    /// loops have one for each core of the workers, and are asked for /hello once more with everybody on all cores
+    /// Who runs on which cores: workers on one and the generator on another, or everybody on all. Entries whose threads
+    /// share the work have one for each core of the workers, and are asked for /hello once more with everybody on all cores
     #[arg(long, value_enum, default_value = "isolated")]
     regime: Cores,
 
