@@ -4,8 +4,8 @@
 //! - **Who reads:** the loop, whichever connection is readable, into one buffer that all share.
 //! - **Where a request waits:** in its session; the call that waits ends when the first is due, by a timer descriptor. For a
 //!   thread: first in its session, where its connection has its turn, then in the channel of the pool.
-//! - **What bounds it:** `--connections`, the requests in flight and the unsent output of each. And two steps for each thread
-//!   that run, wait for a thread, or wait for the loop, with the output of each.
+//! - **What bounds it:** `--connections`, the requests in flight and the unsent output of each. And for each thread
+//!   sixteen steps that run, wait for it, or wait for the loop; together they write what one connection may have unsent.
 //! - **What one process holds:** many connections, many requests on each.
 //!
 //! The loop alone has the sessions, so none has a lock. A thread takes an exchange from one channel, runs a step, and puts it
@@ -41,11 +41,15 @@ const ALARM: Token = Token(usize::MAX - 3);
 const WAKEUPS: Token = Token(usize::MAX - 4);
 const POOL: Token = Token(usize::MAX - 5);
 
+/// Steps for each thread that run, wait for it, or wait for the loop to take them back. While there are some, neither has to be
+/// woken; and whoever comes anew waits for no more than these.
+const STEPS: usize = 16;
+
 /// Serves until the drain.
 pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
     listener.socket().set_nonblocking(true)?;
     let (mut poll, alarm, wakeups) = (Poll::new()?, Alarm::new()?, Wakeups::new()?);
-    let (handler, room) = (Arc::new(handler), config.output_bytes);
+    let (handler, room) = (Arc::new(handler), config.output_bytes.div_ceil(STEPS));
     let accepting = Accepting::new(listener, config.connections);
     let shared = Shared::new(Arc::clone(&handler), config).with_steps_elsewhere();
     let clients = Clients::new(accepting, shared)?;
@@ -57,8 +61,7 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
     ] {
         poll.registry().register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;
     }
-    // While a thread runs one step, the next waits for it: it need not wait for the loop.
-    let most_steps = 2 * config.threads;
+    let most_steps = STEPS * config.threads;
     let (tasks, waiting) = bounded(most_steps);
     let (done, finished) = bounded(most_steps);
     let threads = threads::start("step", config.threads, || {
@@ -74,7 +77,7 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
         tasks,
         finished,
         steps: 0,
-        most_steps: 2 * threads.len(),
+        most_steps: STEPS * threads.len(),
         ready: BTreeSet::new(),
         last: 0,
         now: Instant::now(),
