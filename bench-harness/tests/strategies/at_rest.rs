@@ -28,7 +28,7 @@ pub(crate) const TESTS: &[Test] = &[
 /// Each of them once had an answer that was read late, and a large body.
 fn memory(strategy: &Strategy, family: Family) -> Outcome {
     const CONNECTIONS: usize = 400;
-    const WARM_UP: usize = 100;
+    const WARM_UP: usize = 200;
     const EACH_KIB: u64 = 16;
 
     kernel::allow_descriptors(CONNECTIONS as u64 + 600)?;
