@@ -18,6 +18,8 @@ use crate::{Capacity, Config, ConnectionLimit, PerThread, Timeouts, descriptors,
 
 /// A FastCGI responder, on an address of its own or on the socket that systemd or a spawner gives it.
 #[derive(Debug, Parser)]
+// A program's own options may be called so, too.
+#[group(skip)]
 pub(crate) struct Options {
     /// Listen on unix:PATH, unix:@NAME (an abstract name) or tcp:HOST:PORT; with port 0 the one chosen is said on stderr
     /// [default: the socket that systemd passes, or that on fd 0, as lighttpd and spawn-fcgi give it]
@@ -433,6 +435,19 @@ mod tests {
             "one connection has no more requests than that"
         );
         assert_eq!(held(LOOP, 42).values.requests, 2 * 42 * 100);
+    }
+
+    #[test]
+    fn a_programs_own_options_may_be_called_as_ours() {
+        #[derive(Args)]
+        struct Options {
+            #[arg(long)]
+            title: String,
+        }
+
+        let words = ["worker", "--title", "x", "--processes", "2"].map(OsString::from);
+        let (ours, own) = parse_from::<Options>(&Program::new("worker"), LOOP, words).unwrap();
+        assert_eq!((ours.process_count(), &*own.title), (2, "x"));
     }
 
     #[test]
