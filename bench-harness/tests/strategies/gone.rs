@@ -23,7 +23,7 @@ const REQUESTS: usize = 128;
 
 /// As many requests as the process has places, and nobody wants their answers any more.
 fn peers_left(strategy: &Strategy, family: Family) -> Outcome {
-    let pool = Pool::launch(strategy, family, &["--processes", "1"])?;
+    let pool = Pool::launch(strategy, family, &["--processes", "1", "--connections", "256"])?;
     let capacity = capacity_of(&pool)?;
     let (connections, requests) = match capacity.multiplexes {
         true => (8, capacity.requests.min(REQUESTS) as u16 / 8),
