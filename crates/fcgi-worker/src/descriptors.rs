@@ -32,17 +32,14 @@ pub(crate) fn hold(
     asked: usize,
     loops: usize,
 ) -> io::Result<(usize, Option<String>)> {
-    let reserve = RESERVE + OF_A_LOOP * loops;
     match model {
-        ConnectionLimit::Selectable => Descriptors::obtain(asked, reserve, Some(FD_SETSIZE)).hold(asked),
+        ConnectionLimit::Selectable => Descriptors::obtain(asked, loops, Some(FD_SETSIZE)).hold(asked),
         // Each child has descriptors of its own; its parent has the connection until it has forked.
-        ConnectionLimit::OnePerChild(_) => {
-            Descriptors::obtain(1, reserve, None).hold(1).map(|_| (asked, None))
-        }
+        ConnectionLimit::OnePerChild(_) => Descriptors::obtain(1, loops, None).hold(1).map(|_| (asked, None)),
         ConnectionLimit::One
         | ConnectionLimit::OnePerThread
         | ConnectionLimit::Many
-        | ConnectionLimit::AtMost(_) => Descriptors::obtain(asked, reserve, None).hold(asked),
+        | ConnectionLimit::AtMost(_) => Descriptors::obtain(asked, loops, None).hold(asked),
     }
 }
 
@@ -55,31 +52,35 @@ struct Descriptors {
     open: usize,
     /// How many of them are not.
     free: usize,
-    /// How many of these are not for connections.
-    reserve: usize,
+    /// Loops on threads, which take some.
+    loops: usize,
     /// Whether the limit is that of select(2), and not this process's.
     is_of_select: bool,
 }
 
 impl Descriptors {
     /// Takes as many as the hard limit gives, none from `select` on, and looks for as many free ones as `connections` take.
-    fn obtain(connections: usize, reserve: usize, select: Option<usize>) -> Self {
+    fn obtain(connections: usize, loops: usize, select: Option<usize>) -> Self {
         let limit = set_limit(select);
-        Self::count(connections, reserve, limit, Some(limit) == select)
+        Self::count(connections, loops, limit, Some(limit) == select)
     }
 
-    fn count(connections: usize, reserve: usize, limit: usize, is_of_select: bool) -> Self {
+    fn count(connections: usize, loops: usize, limit: usize, is_of_select: bool) -> Self {
         let (mut open, mut free, mut first) = (0, 0, 0);
-        while first < limit && free < connections.saturating_add(reserve) {
+        let wanted = connections.saturating_add(RESERVE + OF_A_LOOP * loops);
+        while first < limit && free < wanted {
             let count = BATCH.min(limit - first);
             let of_these = open_among(first, count);
             (open, free, first) = (open + of_these, free + count - of_these, first + count);
         }
-        Self { limit, open, free, reserve, is_of_select }
+        Self { limit, open, free, loops, is_of_select }
     }
 
     fn hold(&self, asked: usize) -> io::Result<(usize, Option<String>)> {
-        let held = asked.min(self.free.saturating_sub(self.reserve));
+        let free = self.free.saturating_sub(RESERVE);
+        // Where there are not enough for all loops, those that are there have one connection each.
+        let most = free.saturating_sub(OF_A_LOOP * self.loops).max(free / (OF_A_LOOP + 1));
+        let held = asked.min(most);
         match held {
             0 => Err(io::Error::new(
                 ErrorKind::Unsupported,
@@ -140,7 +141,7 @@ mod tests {
     use super::*;
 
     const NONE: Descriptors =
-        Descriptors { limit: 64, open: 48, free: RESERVE, reserve: RESERVE, is_of_select: false };
+        Descriptors { limit: 64, open: 48, free: RESERVE, loops: 0, is_of_select: false };
 
     #[test]
     fn what_is_held_is_what_is_free_beyond_the_reserve() {
@@ -149,8 +150,18 @@ mod tests {
         let cut = "42 connections a process, not 16384: the limit of open files is 64 (ulimit -n, LimitNOFILE=), \
                    and 6 are open already";
         assert_eq!(some.hold(16_384).unwrap(), (42, Some(cut.to_owned())));
-        let with_loops = Descriptors { reserve: RESERVE + 2 * OF_A_LOOP, ..some };
-        assert_eq!(with_loops.hold(42).unwrap().0, 36);
+    }
+
+    #[test]
+    fn each_loop_has_descriptors_of_its_own_and_for_one_connection_at_least() {
+        let held = |free, loops| Descriptors { free: RESERVE + free, loops, ..NONE }.hold(100).unwrap().0;
+        assert_eq!(held(42, 2), 42 - 2 * OF_A_LOOP);
+        for free in OF_A_LOOP + 1..100 {
+            for loops in 1..50 {
+                let connections = held(free, loops);
+                assert!(connections + OF_A_LOOP * loops.min(connections) <= free, "{free} for {loops} loops");
+            }
+        }
     }
 
     #[test]
@@ -166,8 +177,7 @@ mod tests {
 
     #[test]
     fn select_has_a_limit_of_its_own() {
-        let inherited =
-            Descriptors { limit: 1024, open: 1003, free: 21, reserve: RESERVE, is_of_select: true };
+        let inherited = Descriptors { limit: 1024, open: 1003, free: 21, loops: 0, is_of_select: true };
         let (held, cut) = inherited.hold(1_000).unwrap();
         assert_eq!(held, 5);
         let cut = cut.unwrap();
@@ -189,7 +199,7 @@ mod tests {
 
     #[test]
     fn no_more_is_looked_for_than_is_asked_for() {
-        let found = Descriptors::count(10, RESERVE, usize::MAX, false);
+        let found = Descriptors::count(10, 0, usize::MAX, false);
         assert_eq!(found.open + found.free, BATCH);
     }
 }

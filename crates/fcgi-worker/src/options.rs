@@ -226,11 +226,11 @@ impl Options {
     /// What `serve` is told, and one line for an operator where a process holds fewer connections than were asked for. `Err`:
     /// it cannot hold even one here.
     pub(crate) fn config(&self, capacity: Capacity) -> io::Result<(Config, Option<String>)> {
+        let asked = self.asked_connections(capacity);
         let loops = match capacity.threads {
-            Some(PerThread::Loop(_)) => self.asked_threads(capacity),
+            Some(PerThread::Loop(_)) => self.asked_threads(capacity).min(asked),
             _ => 0,
         };
-        let asked = self.asked_connections(capacity);
         let (connections, cut) = descriptors::hold(capacity.connections, asked, loops)?;
         Ok((self.config_for(capacity, connections), cut))
     }
