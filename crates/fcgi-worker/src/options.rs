@@ -243,9 +243,8 @@ impl Options {
             ConnectionLimit::OnePerThread => self.asked_threads(capacity),
             ConnectionLimit::Many => asked.unwrap_or(USUAL_CONNECTIONS),
             ConnectionLimit::Selectable => asked.unwrap_or(USUAL_SELECTABLE),
-            ConnectionLimit::AtMost(most) | ConnectionLimit::OnePerChild(most) => {
-                asked.unwrap_or(most).min(most)
-            }
+            ConnectionLimit::AtMost(most) => asked.unwrap_or(USUAL_CONNECTIONS).min(most),
+            ConnectionLimit::OnePerChild(most) => asked.unwrap_or(most).min(most),
         }
     }
 
@@ -411,6 +410,8 @@ mod tests {
         assert_eq!(asked(FORKING, "--connections 1000"), 256);
         assert_eq!((asked(BOUNDED, ""), asked(BOUNDED, "--connections 9")), (5_000, 9));
         assert_eq!(asked(BOUNDED, "--connections 16384"), 5_000);
+        let bound = Capacity { connections: ConnectionLimit::AtMost(30_000), ..BOUNDED };
+        assert_eq!((asked(bound, ""), asked(bound, "--connections 40000")), (16_384, 30_000));
         assert_eq!((asked(THREADED, ""), asked(THREADED, "--threads 5")), (8, 5));
     }
 
