@@ -1,7 +1,9 @@
 //! Threads and processes, of which there may be fewer than were asked for: by RLIMIT_NPROC, or the pids of a cgroup.
 
 use std::io;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crate::log;
 
@@ -31,6 +33,33 @@ pub fn start<T: FnOnce() -> io::Result<()> + Send + 'static>(
         }
     }
     Ok(threads)
+}
+
+/// The kernel counts a thread for a moment after it has ended.
+const LEAVING: Duration = Duration::from_millis(10);
+
+/// How many of so many threads can be had, with a line on stderr where that is fewer: for a runtime that starts its
+/// own, and does not put up with fewer than it is told. They are started, and ended again.
+///
+/// # Errors
+///
+/// Not one can be had.
+pub fn count(most: usize) -> io::Result<usize> {
+    let gate = Arc::new(Mutex::new(()));
+    let closed = gate.lock();
+    let threads = start("count", most, || {
+        let gate = Arc::clone(&gate);
+        // Poisoned or not, it is open.
+        move || gate.lock().map_or(Ok(()), |_| Ok(()))
+    });
+    drop(closed);
+    let threads = threads?;
+    let had = threads.len();
+    threads.into_iter().for_each(|thread| drop(thread.join()));
+    if had < most {
+        thread::sleep(LEAVING);
+    }
+    Ok(had)
 }
 
 /// Why there is no thread, or no process, and which limits say so.
@@ -63,5 +92,10 @@ mod tests {
         let threads = start("serve", 3, || || Ok(())).unwrap();
         let names: Vec<_> = threads.iter().map(|thread| thread.thread().name().unwrap().to_owned()).collect();
         assert_eq!(names, ["serve-0", "serve-1", "serve-2"]);
+    }
+
+    #[test]
+    fn those_that_can_be_had_are_counted() {
+        assert_eq!(count(3).unwrap(), 3);
     }
 }
