@@ -53,7 +53,7 @@ const TESTS: &[Test] = &[
 ];
 
 fn main() -> ExitCode {
-    support::run(4, |strategy| {
+    support::run(2, |strategy| {
         TESTS.iter().flat_map(|test| test.sites.iter().map(|site| trial(strategy, *site, test))).collect()
     })
 }

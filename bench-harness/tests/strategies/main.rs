@@ -75,5 +75,5 @@ fn main() -> ExitCode {
         supervision::TESTS,
         surroundings::TESTS,
     ];
-    support::run(4, |strategy| trial::of(strategy, &groups))
+    support::run(6, |strategy| trial::of(strategy, &groups))
 }

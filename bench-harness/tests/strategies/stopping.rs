@@ -146,10 +146,11 @@ fn other_signals(strategy: &Strategy, family: Family) -> Outcome {
     Ok(())
 }
 
-/// From the signal on, at once: what the kernel would still accept, nobody would serve.
+/// From the signal on, at once: what the kernel would still accept, nobody would serve. Who asks for a TCP connection in that very
+/// moment is refused when it asks again, after a second.
 fn newcomers(strategy: &Strategy, family: Family) -> Outcome {
     let mut pool = Pool::launch(strategy, family, &["--processes", "2"])?;
-    let mut request = InFlight::begin(pool.address(), 2_000)?;
+    let mut request = InFlight::begin(pool.address(), 4_000)?;
     pool.signal(Signal::TERM)?;
     wait_until("newcomers are refused", || Client::connect(pool.address()).is_err())?;
     for _ in 0..20 {

@@ -1,8 +1,9 @@
-//! What both test programs need: the strategies, built, and short ways to fail.
+//! What these test programs need: the strategies, built, and short ways to fail.
 
 pub(crate) mod programs;
 
 use std::process::ExitCode;
+use std::thread;
 
 use bench_harness::{BuildError, Source, Strategy, builds, discover};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -20,13 +21,17 @@ macro_rules! ensure {
     };
 }
 
-/// Runs the trials that `trials_of` makes for each strategy. A strategy that does not build is a failed test, and the
+/// More cores than these run no more tests at a time: what they hold together (connections, descriptors) has limits, too.
+const CORES: usize = 4;
+
+/// Runs the trials that `trials_of` makes for each strategy, so many at a time for each core: most of them wait for other
+/// processes most of the time. A strategy that does not build is a failed test, and the
 /// others are still tested. One that this machine lacks something for is shown as ignored, and so is a floor: no right
 /// answer can be asked of it.
-pub(crate) fn run(threads: usize, trials_of: impl Fn(&Strategy) -> Vec<Trial>) -> ExitCode {
+pub(crate) fn run(at_a_time: usize, trials_of: impl Fn(&Strategy) -> Vec<Trial>) -> ExitCode {
     let mut args = Arguments::from_args();
-    // Most tests wait for other processes most of the time.
-    args.test_threads.get_or_insert(threads);
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    args.test_threads.get_or_insert(at_a_time * cores.min(CORES));
     let sources = match discover::sources() {
         Ok(sources) => sources,
         Err(error) => {
@@ -34,10 +39,22 @@ pub(crate) fn run(threads: usize, trials_of: impl Fn(&Strategy) -> Vec<Trial>) -
             return ExitCode::FAILURE;
         }
     };
-    let mut trials: Vec<_> = sources.iter().flat_map(|source| build(source, &args, &trials_of)).collect();
-    // The same test of all strategies together: those of one strategy may have to wait for each other.
-    trials.sort_by_cached_key(|trial| trial.name().splitn(3, "::").nth(2).map(str::to_owned));
-    libtest_mimic::run(&args, trials).exit_code()
+    let of_each = sources.iter().map(|source| build(source, &args, &trials_of)).collect();
+    libtest_mimic::run(&args, in_turn(of_each)).exit_code()
+}
+
+/// A trial of each strategy in turn, and of each another one: the trials of one strategy may have to wait for each other, and so
+/// may the same trial of several strategies.
+fn in_turn(of_each: Vec<Vec<Trial>>) -> Vec<Trial> {
+    let count = of_each.len();
+    let turns = of_each.into_iter().enumerate().flat_map(|(at, mut trials)| {
+        let first = trials.len() * at / count;
+        trials.rotate_left(first);
+        trials.into_iter().enumerate()
+    });
+    let mut turns: Vec<(usize, Trial)> = turns.collect();
+    turns.sort_by_key(|(turn, _)| *turn);
+    turns.into_iter().map(|(_, trial)| trial).collect()
 }
 
 fn build(source: &Source, args: &Arguments, trials_of: &impl Fn(&Strategy) -> Vec<Trial>) -> Vec<Trial> {
