@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use fcgi_load::Mode;
 
+pub(crate) use launch::REST;
 #[cfg(test)]
 pub(crate) use launch::quantiles;
 pub use machine::name_now;

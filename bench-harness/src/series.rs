@@ -17,17 +17,23 @@ use std::time::Duration;
 use fcgi_load::Mode;
 
 use crate::entry::Kind;
-use crate::experiment::{Ask, LEAD_IN, Plan, Regime};
+use crate::experiment::{Ask, LEAD_IN, Plan, REST, Regime};
 use crate::launch::Family;
 use crate::mix::Mix;
 
-pub use measure::{Measured, measure, part_of};
+pub use measure::{Measured, measure, part_of, share};
 pub use samples::Samples;
 
 /// How often all pools of a point are started afresh.
 pub const LAUNCHES: usize = 3;
 /// How long each pool is asked before its first turn.
 const WARM_UP: Duration = Duration::from_millis(30);
+/// What a pool takes to start and to end, roughly.
+const POOL: Duration = Duration::from_millis(30);
+/// How long all launches of all points may take together. Where there is more to measure, each pool has fewer turns.
+const BUDGET: Duration = Duration::from_secs(180);
+/// Turns that a pool has at least: Criterion wants ten samples of all launches.
+const LEAST: usize = 4;
 /// Requests on one connection where they are multiplexed.
 const STREAMS: usize = 8;
 
@@ -51,11 +57,24 @@ pub struct Group {
 }
 
 /// How often each pool has its turn in a launch, and how long a turn is timed. With the start and the end of a pool, a launch of
-/// a point takes a quarter of a second in either way.
-#[derive(Debug, PartialEq, Eq)]
+/// a point takes a quarter of a second in either way, unless there are too many points for all these turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Turns {
     slices: usize,
     slice: Duration,
+}
+
+impl Turns {
+    /// How long they take, with what lies between them.
+    fn time(self) -> Duration {
+        (LEAD_IN + self.slice + 2 * REST) * self.slices as u32
+    }
+
+    /// So many of them, as long as they are.
+    fn cut(self, share: f64) -> Self {
+        let slices = (self.slices as f64 * share) as usize;
+        Self { slices: slices.clamp(LEAST, self.slices), ..self }
+    }
 }
 
 /// Where a request takes microseconds: the shorter the turns, the closer together lies what is compared.
@@ -141,12 +160,12 @@ impl Group {
         self.figures().flat_map(move |(chart, _)| self.sizes.iter().map(move |&size| id(chart, name, size)))
     }
 
-    /// How many slices a point has in all: what Criterion takes for samples.
-    pub fn samples(&self) -> usize {
-        LAUNCHES * self.turns.slices
+    /// How many slices a point has in all, where there is time for such a share of them.
+    pub fn slices(&self, share: f64) -> usize {
+        LAUNCHES * self.turns.cut(share).slices
     }
 
-    /// How a point is measured.
+    /// How a point is measured, where there is time for all turns.
     pub fn plan(&self, size: usize, seed: u64) -> Plan {
         let (processes, clients) = match self.over {
             Over::Clients => (1, size),
@@ -212,6 +231,17 @@ mod tests {
         for id in ["close/one/1", "keep-cpu/one/8", "wait/one/512", "multiplex/one/64", "processes/one/13"] {
             assert!(ids.iter().any(|listed| listed == id), "{id}");
         }
+    }
+
+    #[test]
+    fn turns_become_fewer_and_no_shorter() {
+        assert_eq!(SHORT.cut(1.0), SHORT);
+        for (turns, share, slices) in
+            [(SHORT, 0.75, 27), (SHORT, 0.01, LEAST), (LONG, 0.75, 4), (LONG, 0.5, LEAST)]
+        {
+            assert_eq!(turns.cut(share), Turns { slices, ..turns });
+        }
+        const { assert!(LAUNCHES * LEAST >= 10) };
     }
 
     #[test]

@@ -120,6 +120,7 @@ impl<'a> Laboratory<'a> {
         let is_asked = |group: &Group, name: &str, size| {
             group.figures().any(|(chart, _)| asked.contains(&id(chart, name, size)))
         };
+        let share = series::share(&GROUPS, lineup, is_asked);
         let mut cycles = 0;
         for group in &GROUPS {
             let takes_part = |size| move |name: &str| is_asked(group, name, size);
@@ -130,11 +131,18 @@ impl<'a> Laboratory<'a> {
             }
             let sizes: Vec<usize> =
                 group.sizes.iter().copied().filter(|size| entries_with(*size) > 0).collect();
-            cycles += group.samples() * sizes.len();
+            cycles += group.slices(share) * sizes.len();
             let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
             let (sizes, name, over) = (sizes.join(", "), group.name, group.over);
             let plural = if count == 1 { "entry" } else { "entries" };
             eprintln!("{name:>20}  {count} {plural} side by side: {sizes} {over}");
+        }
+        if share < 1.0 {
+            let percent = share * 100.0;
+            eprintln!(
+                "{:>20}  of their turns, so that all takes no longer than it may",
+                format!("{percent:.0} %")
+            );
         }
         let line = line(cycles);
         let mut failures = Vec::new();

@@ -12,6 +12,7 @@
 //! - sampling is flat, since each slice counts as much as any other, and the sample size is the number of slices;
 //! - the warm-up is over after one call, which uses up no slice;
 //! - the measurement time only says how many iterations Criterion asks for; no time passes;
+//! - a run of everything has three minutes for all launches: what does not fit is turns, of which each entry then has fewer;
 //! - there are 1,001 resamples: 20,000 take half a second for each benchmark, and say the same. (1,000 make it warn.)
 //!
 //! Criterion takes the samples for independent, and slices are not: those of a launch share where memory lies and who
@@ -120,12 +121,13 @@ fn run(criterion: &mut Criterion) -> anyhow::Result<ExitCode> {
     let mut failures = laboratory.failures.clone();
     for measured in &laboratory.measured {
         for (chart, figure) in measured.group.figures() {
-            let mut benchmarks = group(criterion, measured.group, chart);
+            let mut benchmarks = group(criterion, chart);
             for (name, size) in found.points(measured.group) {
                 // Whatever has no samples was named when it was measured.
                 if asked.contains(&id(chart, name, size))
                     && let Some(mut samples) = measured.samples(name, size, figure)
                 {
+                    benchmarks.sample_size(samples.count());
                     failures.extend(
                         hand_out(&mut benchmarks, [chart, name], size, |iterations| samples.next(iterations))
                             .err(),
@@ -146,7 +148,7 @@ fn load(criterion: &mut Criterion, found: &Found, asked: &HashSet<String>) -> an
     let kept = pages::home();
     let mut failures = Vec::new();
     for (of, chart) in charts() {
-        let mut benchmarks = group(criterion, of, chart);
+        let mut benchmarks = group(criterion, chart);
         for (name, size) in found.points(of) {
             let id = id(chart, name, size);
             // What takes no part has never been measured.
@@ -172,11 +174,10 @@ fn told(failures: &[String]) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn group<'a>(criterion: &'a mut Criterion, of: &Group, chart: &str) -> BenchmarkGroup<'a, WallTime> {
+fn group<'a>(criterion: &'a mut Criterion, chart: &str) -> BenchmarkGroup<'a, WallTime> {
     let mut group = criterion.benchmark_group(chart);
     group
         .sampling_mode(SamplingMode::Flat)
-        .sample_size(of.samples())
         .warm_up_time(Duration::from_nanos(1))
         .measurement_time(Duration::from_millis(10))
         .plot_config(PlotConfiguration::default().summary_scale(AxisScale::Logarithmic));

@@ -31,7 +31,7 @@ const POOL: Duration = Duration::from_millis(80);
 
 /// How long workers have to come to rest after the last reply. The kernel adds what a thread has run to its process's clock when
 /// the thread stops, or at a tick; a clock that is read while a worker still runs lacks up to 4 ms.
-const REST: Duration = Duration::from_micros(200);
+pub(crate) const REST: Duration = Duration::from_micros(200);
 
 /// What a launch needs of the experiment.
 pub(super) struct Launcher<'a> {

@@ -229,7 +229,7 @@ fn remarks(record: &Record, measured: &[Measured]) -> Vec<String> {
 fn method(record: &Record, measured: &[Measured]) -> String {
     let plan = &record.plan;
     let mut turns: Vec<String> = Vec::new();
-    for of_group in measured.iter().map(|measured| measured.group.turns.to_string()) {
+    for of_group in measured.iter().map(|measured| measured.turns.to_string()) {
         if !turns.contains(&of_group) {
             turns.push(of_group);
         }

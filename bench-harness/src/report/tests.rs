@@ -403,7 +403,7 @@ fn percentiles_of_known_times_stand_in_their_columns() {
 fn measured(record: &Record) -> Measured {
     let of_mode = record.trials.iter().filter(|trial| trial.ask.mode == GROUPS[0].mode);
     let trials = of_mode.flat_map(|trial| [1, 8].map(|size| (size, trial.clone()))).collect();
-    Measured { group: &GROUPS[0], trials }
+    Measured { group: &GROUPS[0], turns: GROUPS[0].turns, trials }
 }
 
 #[test]

@@ -2,14 +2,20 @@
 
 use std::sync::atomic::AtomicBool;
 
-use super::{Figure, Group, LAUNCHES, Samples};
-use crate::experiment::{self, Figures, Lineup, Seen, Trial};
+use std::time::Duration;
+
+use fcgi_load::Mode;
+
+use super::{BUDGET, Figure, Group, LAUNCHES, POOL, Samples, Turns, WARM_UP};
+use crate::experiment::{self, Figures, Lineup, Plan, Seen, Trial};
 
 /// What a group's points are made of.
 #[derive(Debug)]
 pub struct Measured {
     /// The group.
     pub group: &'static Group,
+    /// Those that each pool had in a launch.
+    pub(crate) turns: Turns,
     /// Each trial, and the size that it is of.
     pub trials: Vec<(usize, Trial)>,
 }
@@ -29,14 +35,18 @@ pub fn measure(
     stop: &AtomicBool,
     see: &mut dyn FnMut(&'static Group, usize, Seen<'_>),
 ) -> anyhow::Result<Option<Vec<Measured>>> {
-    let mut all: Vec<Measured> = groups.iter().map(|group| Measured { group, trials: Vec::new() }).collect();
+    let share = share(groups, lineup, &is_asked);
+    let of_group =
+        |group: &'static Group| Measured { group, turns: group.turns.cut(share), trials: Vec::new() };
+    let mut all: Vec<Measured> = groups.iter().map(of_group).collect();
     for launch in 1..=LAUNCHES {
-        for Measured { group, trials } in &mut all {
+        for Measured { group, turns, trials } in &mut all {
             for (at, &size) in group.sizes.iter().enumerate() {
                 let part = part_of(lineup, group, |name| is_asked(group, name, size));
                 // No entry has a twin: there is no verdict here that a twin could check.
                 let reference = "";
                 let plan = group.plan(size, seed.wrapping_add((at * LAUNCHES) as u64));
+                let plan = Plan { slices: turns.slices, ..plan };
                 let mut see = |seen: Seen<'_>| see(group, size, seen);
                 let Some(of_size) = experiment::launch(&plan, &part, reference, launch, stop, &mut see)?
                 else {
@@ -48,6 +58,24 @@ pub fn measure(
     }
     all.retain(|measured| !measured.trials.is_empty());
     Ok(Some(all))
+}
+
+/// For which share of their turns there is time, that all launches of all points that are asked for take no longer than a run may:
+/// 1 where there is time for all.
+pub fn share(groups: &[Group], lineup: &Lineup<'_>, is_asked: impl Fn(&Group, &str, usize) -> bool) -> f64 {
+    let mut pools = 0;
+    let mut turns = Duration::ZERO;
+    for group in groups {
+        for &size in group.sizes {
+            let part = part_of(lineup, group, |name| is_asked(group, name, size));
+            let can = part.participants.iter().filter(|one| one.multiplexes || group.mode != Mode::Multiplex);
+            let count = (LAUNCHES * can.count()) as u32;
+            pools += count;
+            turns += group.turns.time() * count;
+        }
+    }
+    let left = BUDGET.saturating_sub((POOL + WARM_UP) * pools);
+    if turns <= left { 1.0 } else { left.as_secs_f64() / turns.as_secs_f64() }
 }
 
 /// Those of a line-up who stand in a group and are asked for.
@@ -96,13 +124,10 @@ fn seconds_per_request(figures: &Figures, figure: Figure) -> Vec<f64> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::time::Duration;
-
-    use fcgi_load::Mode;
-
     use super::super::GROUPS;
     use super::*;
-    use crate::experiment::{Ask, Slices};
+    use crate::entry::{Entry, Kind};
+    use crate::experiment::{Ask, Participant, Slices, Verified};
 
     pub(crate) fn trial(launch: usize, entry: &str, cpu_ns: &[u64], elapsed_ns: &[u64]) -> Trial {
         let slices = Slices {
@@ -138,10 +163,44 @@ pub(crate) mod tests {
         }
     }
 
+    fn of_close(trials: Vec<(usize, Trial)>) -> Measured {
+        Measured { group: &GROUPS[0], turns: GROUPS[0].turns, trials }
+    }
+
     fn handed_out(measured: &Measured, name: &str, figure: Figure) -> Vec<u128> {
         let mut samples = measured.samples(name, 8, figure).unwrap();
         samples.next(1);
         (0..samples.count()).map(|_| samples.next(1000).as_micros()).collect()
+    }
+
+    #[test]
+    fn what_a_run_takes_stays_within_its_time_however_many_there_are() {
+        let entry = |number: usize| Participant {
+            name: number.to_string(),
+            kind: Kind::Strategy,
+            version: None,
+            connections: 1000,
+            multiplexes: !number.is_multiple_of(3),
+            wakes_all: false,
+            threads_are_loops: false,
+            idle_share: 0.0,
+            verified: Verified::default(),
+        };
+        let source =
+            crate::discover::sources().unwrap().into_iter().find(|source| !source.is_floor()).unwrap();
+        let any = Entry::Strategy(crate::builds::build(&source).unwrap());
+        let share = |count: usize, asked: &str| {
+            let participants: Vec<Participant> = (0..count).map(entry).collect();
+            let lineup = Lineup { participants, entries: vec![&any; count], skipped: Vec::new() };
+            super::share(&GROUPS, &lineup, |group, _, _| group.name.starts_with(asked))
+        };
+        assert_eq!(share(5, ""), 1.0);
+        // One group alone has all its turns.
+        assert_eq!(share(15, "keep"), 1.0);
+        let (of_15, of_20) = (share(15, ""), share(20, ""));
+        assert!(1.0 > of_15 && of_15 > of_20 && of_20 > 0.0, "{of_15}, {of_20}");
+        let turns = |share: f64| GROUPS[0].slices(share);
+        assert!(turns(of_15) < turns(1.0) && turns(of_20) < turns(of_15));
     }
 
     #[test]
@@ -152,7 +211,7 @@ pub(crate) mod tests {
             (8, trial(1, "other", &[8_000_000], &[8_000_000])),
             (8, trial(2, "one", &[3_000_000, 4_000_000], &[7_000_000, 8_000_000])),
         ];
-        let measured = Measured { group: &GROUPS[0], trials };
+        let measured = of_close(trials);
         assert_eq!(handed_out(&measured, "one", Figure::Time), [5000, 6000, 7000, 8000]);
         assert_eq!(handed_out(&measured, "one", Figure::Cpu), [1000, 2000, 3000, 4000]);
     }
@@ -160,7 +219,7 @@ pub(crate) mod tests {
     #[test]
     fn where_no_clock_tells_of_slices_each_has_the_launchs_cpu() {
         let trials = vec![(8, trial(1, "forking", &[], &[5_000_000, 6_000_000]))];
-        let measured = Measured { group: &GROUPS[0], trials };
+        let measured = of_close(trials);
         // 20 ms for 2,000 requests.
         assert_eq!(handed_out(&measured, "forking", Figure::Cpu), [10_000, 10_000]);
     }
@@ -168,8 +227,7 @@ pub(crate) mod tests {
     #[test]
     fn one_void_launch_voids_the_point() {
         let void = Trial { void: Some("silent".into()), figures: None, ..trial(2, "one", &[], &[1]) };
-        let measured =
-            Measured { group: &GROUPS[0], trials: vec![(8, trial(1, "one", &[1], &[1])), (8, void)] };
+        let measured = of_close(vec![(8, trial(1, "one", &[1], &[1])), (8, void)]);
         for (name, size) in [("one", 8), ("one", 1), ("other", 8)] {
             assert!(measured.samples(name, size, Figure::Time).is_none(), "{name}, {size}");
         }
