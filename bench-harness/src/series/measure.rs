@@ -182,7 +182,7 @@ pub(crate) mod tests {
             connections: 1000,
             multiplexes: !number.is_multiple_of(3),
             wakes_all: false,
-            threads_are_loops: false,
+            has_thread_per_core: false,
             idle_share: 0.0,
             verified: Verified::default(),
         };
