@@ -3,6 +3,7 @@
 use std::error;
 use std::fmt::{self, Display};
 use std::io::{self, Write};
+use std::mem;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -150,14 +151,14 @@ impl Response<'_> {
     /// nginx do so as they are; HAProxy where its `fcgi-app` has `log-stderr`.
     #[cold]
     pub fn log(&mut self, line: impl Display) {
-        self.progress.say(&line);
+        self.progress.rare().say(&line);
     }
 
     /// What resumes this request once it is parked ([`Step::Park`]). It may be cloned, kept, and called from any thread, at any
     /// time and more than once; after the request's end it does nothing. A step may be resumed without it: look whether what
     /// was waited for is there.
     pub fn waker(&mut self) -> Waker {
-        self.progress.parking.waker()
+        self.progress.rare().parking.waker()
     }
 }
 
@@ -178,6 +179,12 @@ impl Write for Response<'_> {
 pub struct Progress {
     /// Something was written to STDOUT in an earlier step, so there can be no other status.
     has_stdout: bool,
+    rare: Option<Box<Rare>>,
+}
+
+/// What is known of a request that has logged or parked.
+#[derive(Debug, Default)]
+struct Rare {
     has_stderr: bool,
     /// What this step says on STDERR.
     stderr: Vec<u8>,
@@ -185,6 +192,17 @@ pub struct Progress {
 }
 
 impl Progress {
+    #[cold]
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    fn parking(&self) -> Option<&Parking> {
+        self.rare.as_ref().map(|rare| &rare.parking)
+    }
+}
+
+impl Rare {
     fn say(&mut self, line: &dyn Display) {
         // It does not fail for lack of memory, but aborts; and what else fails is the line's own.
         let _ = writeln!(self.stderr, "{line}");
@@ -206,7 +224,7 @@ pub fn run_step<H: Handler>(
     let stdout = Stdout::new(out, request.id(), room);
     let stepped = handler.step(request, job, &mut Response { stdout, progress });
     match stepped {
-        Ok(step) if !progress.has_stderr && progress.stderr.is_empty() => {
+        Ok(step) if progress.rare.is_none() => {
             match step {
                 Step::Done(status) => {
                     response::end(out, request.id(), status, ProtocolStatus::RequestComplete);
@@ -219,7 +237,7 @@ pub fn run_step<H: Handler>(
     }
 }
 
-/// A step that has failed, or of a request that has said something on STDERR.
+/// A step that has failed, or of a request that has logged or parked.
 #[cold]
 fn end_step(
     stepped: Result<Step, Error>,
@@ -229,22 +247,26 @@ fn end_step(
     before: usize,
 ) -> Step {
     let id = request.id();
+    let Progress { has_stdout, rare } = progress;
+    let rare = rare.get_or_insert_default();
     let step = stepped.unwrap_or_else(|error| {
-        progress.say(&format_args!("{}", Chain(&*error)));
-        if !progress.has_stdout {
+        rare.say(&format_args!("{}", Chain(&*error)));
+        if !*has_stdout {
             out.truncate(before);
             let has_body = request.params().value(b"REQUEST_METHOD") != Some(b"HEAD");
             response::status_page(out, id, "500 Internal Server Error", has_body);
         }
         Step::Done(AppStatus::FAILED)
     });
-    progress.has_stdout |= out.len() > before;
-    if !progress.stderr.is_empty() {
-        progress.has_stderr = true;
-        response::stderr(out, id, &std::mem::take(&mut progress.stderr));
+    *has_stdout |= out.len() > before;
+    if !rare.stderr.is_empty() {
+        rare.has_stderr = true;
+        response::stderr(out, id, &mem::take(&mut rare.stderr));
     }
     if let Step::Done(status) = step {
-        response::end_stderr(out, id);
+        if rare.has_stderr {
+            response::end_stderr(out, id);
+        }
         response::end(out, id, status, ProtocolStatus::RequestComplete);
     }
     step
@@ -289,7 +311,7 @@ impl<H: Handler> Exchange<H> {
     /// Ends the request early (spec 5.4): appends its end to `out`.
     pub fn abort(&self, out: &mut Vec<u8>) {
         let id = self.request.id();
-        if self.progress.has_stderr {
+        if self.progress.rare.as_ref().is_some_and(|rare| rare.has_stderr) {
             response::end_stderr(out, id);
         }
         response::end(out, id, AppStatus::ABORTED, ProtocolStatus::RequestComplete);
@@ -298,16 +320,18 @@ impl<H: Handler> Exchange<H> {
     /// Whom to tell when the request is woken, for a strategy that waits with the exchange in its hands ([`Step::Park`]).
     /// Look whether it [is](Self::take_woken) after that, not before.
     pub fn set_waker(&self, waker: &Waker) {
-        self.progress.parking.set_turn(waker);
+        if let Some(parking) = self.progress.parking() {
+            parking.set_turn(waker);
+        }
     }
 
     /// Whether it was woken since it was last asked for.
     pub fn take_woken(&self) -> bool {
-        self.progress.parking.take_woken()
+        self.progress.parking().is_some_and(Parking::take_woken)
     }
 
     pub(crate) fn is_woken(&self) -> bool {
-        self.progress.parking.is_woken()
+        self.progress.parking().is_some_and(Parking::is_woken)
     }
 
     /// The request, still in the handler's hands.

@@ -37,7 +37,7 @@ pub struct Job {
     /// Bytes or chunks written.
     done: u64,
     /// What wakes it.
-    sleep: Option<Sleep>,
+    sleep: Option<Box<Sleep>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl Handler for Workload {
             Route::Park { milliseconds } => {
                 if begins {
                     let time = Duration::from_millis(milliseconds);
-                    job.sleep = Some(self.sleeper.sleep(time, response.waker())?);
+                    job.sleep = Some(Box::new(self.sleeper.sleep(time, response.waker())?));
                 }
                 if job.sleep.as_ref().is_some_and(|sleep| !sleep.is_over()) {
                     return Ok(Step::Park);
