@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use rustix::process::Signal;
 
 use crate::pools::load_while;
 use crate::support::Outcome;
-use crate::trial::{Needs, Test};
+use crate::trial::{Needs, Test, wait_until};
 
 pub(crate) const TESTS: &[Test] = &[
     Test::new("sigterm_under_load_loses_nothing_with_closed_connections", under_load_close),
@@ -48,35 +49,40 @@ fn under_load(strategy: &Strategy, family: Family, mode: Mode, clients: usize) -
     let pool = Pool::launch(strategy, family, &["--processes", "2"])?;
     let address = pool.address().clone();
     let asked_to_end = OnceLock::new();
-    let (took, answered) = thread::scope(|scope| -> Result<_, libtest_mimic::Failed> {
+    let answers = AtomicUsize::new(0);
+    let took = thread::scope(|scope| -> Result<_, libtest_mimic::Failed> {
         let load: Vec<_> =
-            (0..clients).map(|_| scope.spawn(|| load(&address, mode, &asked_to_end))).collect();
+            (0..clients).map(|_| scope.spawn(|| load(&address, mode, &asked_to_end, &answers))).collect();
         thread::sleep(Duration::from_millis(300));
+        let loaded = wait_until("the load is there", || answers.load(Ordering::Relaxed) > clients);
         // Noted before the signal is sent: what was sent until now was sent before it.
         let begun = *asked_to_end.get_or_init(Instant::now);
         let drained = pool.drain();
         let took = begun.elapsed();
-        let mut answered = 0;
         for client in load {
-            answered += client.join().map_err(|_| "a client panicked")??;
+            client.join().map_err(|_| "a client panicked")??;
         }
         drained?;
-        Ok((took, answered))
+        loaded?;
+        Ok(took)
     })?;
-    ensure!(answered > clients, "only {answered} requests were answered");
     ensure!(took < PROMPTLY, "the drain took {took:?}");
     Ok(())
 }
 
-/// Requests, one after the other or several at a time, until the worker closes. Returns how many were answered; `Err`
-/// is a request that was lost.
-fn load(address: &Address, mode: Mode, asked_to_end: &OnceLock<Instant>) -> Result<usize, String> {
+/// Requests, one after the other or several at a time, until the worker closes; how many were answered is counted. `Err` is a
+/// request that was lost.
+fn load(
+    address: &Address,
+    mode: Mode,
+    asked_to_end: &OnceLock<Instant>,
+    answers: &AtomicUsize,
+) -> Result<(), String> {
     let streams = if mode == Mode::Multiplex { 8 } else { 1 };
-    let mut answered = 0;
     loop {
         let mut client = match Client::connect(address) {
             Ok(client) => client,
-            Err(_) if asked_to_end.get().is_some() => return Ok(answered),
+            Err(_) if asked_to_end.get().is_some() => return Ok(()),
             Err(error) => return Err(format!("cannot connect before SIGTERM: {error}")),
         };
         let mut in_flight = HashMap::new();
@@ -89,7 +95,7 @@ fn load(address: &Address, mode: Mode, asked_to_end: &OnceLock<Instant>) -> Resu
                     if reply.status != 200 || reply.body.len() != 20_000 {
                         return Err(format!("{} with {} bytes", reply.status, reply.body.len()));
                     }
-                    answered += 1;
+                    answers.fetch_add(1, Ordering::Relaxed);
                     if mode != Mode::Close {
                         in_flight.extend(send(&mut client, id, mode, asked_to_end)?);
                     }
@@ -176,15 +182,18 @@ fn kept_loop(strategy: &Strategy, family: Family) -> Outcome {
     under_load_of_fcgi_load(strategy, family, |options| options.retry_closed = true)
 }
 
+/// Answers by which there is a load: some on each of its connections.
+const LOADED: u64 = 20;
+
 /// Whoever is connected gets an answer, and the others are refused.
 fn under_load_of_fcgi_load(strategy: &Strategy, family: Family, how: fn(&mut Options)) -> Outcome {
     for signal in [Signal::TERM, Signal::QUIT] {
         let mut pool = Pool::launch(strategy, family, &["--processes", "4"])?;
         let (address, time) = (pool.address().clone(), Duration::from_millis(700));
-        let report = load_while(&address, time, how, 100, || drop(pool.signal(signal)))?;
+        let report = load_while(&address, time, how, LOADED, || drop(pool.signal(signal)))?;
         // What was sent on a connection that was idle, and closed, is nobody's loss: it is sent again elsewhere.
         let lost = report.errors.total() - report.errors.connect - report.errors.closed;
-        ensure!(report.completed >= 100, "only {} requests were answered", report.completed);
+        ensure!(report.completed >= LOADED, "only {} requests were answered", report.completed);
         ensure!(lost == 0 && report.refused == 0, "{} refused, {:?}", report.refused, report.errors);
         pool.wait()?;
     }
