@@ -231,10 +231,9 @@ impl Findings<'_> {
         if sharing.is_empty() {
             return String::new();
         }
-        let default = "as many as they have by default where they are pinned to no core";
         let mut words = format!(
-            " Threads are those that each worker process had at the end of its turns. {} have threads that share the work: \
-             one for each core that the workers are pinned to, and {default}.",
+            " Threads are those that each worker process had at the end of its turns. Where threads share the work ({}), there \
+             is one for each core that the workers are pinned to, and as many as there are by default where they are pinned to none.",
             sharing.join(", ")
         );
         if self.cells.iter().any(|cell| cell.ask.on_all_cores) {

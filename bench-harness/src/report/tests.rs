@@ -312,7 +312,7 @@ fn what_ran_on_all_cores_too_stands_in_cells_of_its_own_and_threads_in_every_row
     // Nobody is missed there, and what modes save is told of the plan's regime alone.
     assert!(!text.contains("not taken by") && !on_all_cores.contains("| same |"), "{text}");
     assert_eq!(Findings::of(&record).gains.len(), Findings::of(&self::record(11)).gains.len());
-    assert!(text.contains("Of twice each thread runs many connections"), "{text}");
+    assert!(text.contains("Where threads share the work (twice)"), "{text}");
     assert!(page(&record).contains("<h2>Keep, on all cores</h2>"));
     let json: serde_json::Value = serde_json::from_str(&super::json(&record)).unwrap();
     assert_eq!(json["cells"][3]["on_all_cores"], true);
