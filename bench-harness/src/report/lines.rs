@@ -25,8 +25,8 @@ pub(crate) struct Point {
 
 const WIDTH: f64 = 400.0;
 const LEFT: f64 = 42.0;
-const RIGHT: f64 = 262.0;
-const NAMES: f64 = 280.0;
+const RIGHT: f64 = 242.0;
+const NAMES: f64 = 260.0;
 const TOP: f64 = 14.0;
 const FLOOR: f64 = 370.0;
 /// Below it: the sizes, and what they count.
