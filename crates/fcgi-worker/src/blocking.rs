@@ -44,6 +44,8 @@ pub fn serve_connection<H: Handler>(socket: &Socket, shared: &mut Shared<H>) {
     let mut session = Session::new(shared, Instant::now());
     let mut input = std::mem::take(&mut shared.input);
     // Not zeroed: a thread or a process that serves one connection would touch all of it for a few hundred bytes.
+    // Empty first: what the last connection has left there is no reason to have more.
+    input.clear();
     input.reserve_exact(READ_BYTES);
     let _ = serve(socket, &mut session, &mut input, shared);
     shared.input = input;
@@ -194,10 +196,54 @@ fn timespec(timeout: Option<Duration>) -> Option<Timespec> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+
     use socket2::{Domain, Type};
 
     use super::*;
-    use crate::listener;
+    use crate::{AppStatus, Config, Error, Limits, Request, Response, Step, Timeouts, Values, listener};
+
+    /// A request of id 1 with no parameters, the last of its connection (spec 3.3, 5.1).
+    const REQUEST: [u8; 32] = [
+        1, 1, 0, 1, 0, 8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, // FCGI_BEGIN_REQUEST
+        1, 4, 0, 1, 0, 0, 0, 0, // FCGI_PARAMS
+        1, 5, 0, 1, 0, 0, 0, 0, // FCGI_STDIN
+    ];
+
+    /// Answers nothing, at once.
+    struct Nothing;
+
+    impl Handler for Nothing {
+        type Job = ();
+
+        fn start(&self, _: Request<'_>) {}
+
+        fn step(&self, _: Request<'_>, _: &mut (), _: &mut Response<'_>) -> Result<Step, Error> {
+            Ok(Step::Done(AppStatus::SUCCESS))
+        }
+    }
+
+    #[test]
+    fn one_connection_after_the_other_is_read_into_the_same_memory() {
+        let config = Config {
+            limits: Limits::default(),
+            values: Values { connections: 1, requests: 1, multiplexes: false },
+            connections: 1,
+            threads: 1,
+            output_bytes: 64 << 10,
+            timeouts: Timeouts::NONE,
+        };
+        let mut shared = Shared::new(Arc::new(Nothing), &config);
+        for _ in 0..3 {
+            let (mut peer, socket) = UnixStream::pair().unwrap();
+            peer.write_all(&REQUEST).unwrap();
+            serve_connection(&OwnedFd::from(socket).into(), &mut shared);
+            assert_eq!(shared.input.capacity(), READ_BYTES);
+        }
+    }
 
     #[test]
     fn in_a_drain_those_that_wait_are_accepted_and_then_nobody_is() {
