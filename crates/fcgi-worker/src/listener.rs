@@ -20,7 +20,6 @@ use crate::reload::Predecessor;
 
 pub use address::Address;
 pub use error::ListenError;
-use inherited::inherited;
 pub(crate) use inherited::is_passed;
 pub use owner::Owner;
 use unix_path::BoundPath;
@@ -77,7 +76,18 @@ impl Listener {
     /// One line each, for whoever started the program: a server answers there already, a folder is missing, no permission, and
     /// the like.
     pub fn bind(address: &Address, options: &SocketOptions) -> Result<Self, ListenError> {
-        bind(address, options)
+        // First: it needs no cleaning up.
+        let web_servers = WebServers::from_env()?;
+        let (socket, bound) = match address {
+            Address::Unix(path) => {
+                let (socket, bound) = unix_path::bind(path, options)?;
+                (socket, Some(bound))
+            }
+            _ if options.owner.is_some() => return Err(ListenError::NoFileToOwn),
+            Address::Abstract(name) => (bind_abstract(name, options.backlog)?, None),
+            Address::Tcp(host_and_port) => (tcp::bind(host_and_port, options.backlog)?, None),
+        };
+        Ok(Self { bound, is_ours: true, ..Self::new(socket, options.backlog, web_servers) })
     }
 
     /// The socket on fd 3 where systemd passed one (sd_listen_fds(3)), otherwise that on fd 0, as FastCGI spawners give it
@@ -87,7 +97,7 @@ impl Listener {
     ///
     /// The descriptor is no listening stream socket, or FCGI_WEB_SERVER_ADDRS (spec 3.2) is no list of addresses.
     pub fn inherited() -> Result<Self, ListenError> {
-        inherited()
+        inherited::inherited()
     }
 
     /// The listening socket itself. Whether it blocks is common to all who have it, as O_NONBLOCK lives on the open file
@@ -177,22 +187,6 @@ impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-/// A socket of our own.
-fn bind(address: &Address, options: &SocketOptions) -> Result<Listener, ListenError> {
-    // First: it needs no cleaning up.
-    let web_servers = WebServers::from_env()?;
-    let (socket, bound) = match address {
-        Address::Unix(path) => {
-            let (socket, bound) = unix_path::bind(path, options)?;
-            (socket, Some(bound))
-        }
-        _ if options.owner.is_some() => return Err(ListenError::NoFileToOwn),
-        Address::Abstract(name) => (bind_abstract(name, options.backlog)?, None),
-        Address::Tcp(host_and_port) => (tcp::bind(host_and_port, options.backlog)?, None),
-    };
-    Ok(Listener { bound, is_ours: true, ..Listener::new(socket, options.backlog, web_servers) })
 }
 
 /// The listener of the program before this one (SIGHUP), bound to `address`, and the duty to remove the socket file, if that is
@@ -295,7 +289,8 @@ mod tests {
     fn a_listener_can_be_handed_over_by_its_descriptor() {
         let folder = tempfile::tempdir().unwrap();
         let address = Address::Unix(folder.path().join("app.sock"));
-        let before = bind(&address, &SocketOptions { backlog: 4, mode: 0o600, owner: None }).unwrap();
+        let before =
+            Listener::bind(&address, &SocketOptions { backlog: 4, mode: 0o600, owner: None }).unwrap();
         // As exec does: the descriptor goes on, and nothing is dropped.
         let listener = before.socket().try_clone().unwrap().into_raw_fd();
         let left = Predecessor { listener, file: before.file(), workers: Vec::new() };
