@@ -232,7 +232,7 @@ pub struct Participant {
     /// Whether each new connection wakes all of its processes. Older records do not say.
     #[serde(default)]
     pub wakes_all: bool,
-    /// Whether each of its threads runs many connections: it then has one for each core that its processes are pinned to, and
+    /// Whether its threads share the work: it then has one for each core that its processes are pinned to, and
     /// its default where they are pinned to none. Older records do not say.
     #[serde(default)]
     pub has_thread_per_core: bool,

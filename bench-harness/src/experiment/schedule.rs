@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn those_whose_has_thread_per_core_run_on_all_cores_too_beside_the_reference() {
+    fn those_whose_threads_share_the_work_run_on_all_cores_too_beside_the_reference() {
         let sharing = Participant { has_thread_per_core: true, ..participant("c", 100, true) };
         let participants = [participant("a", 100, true), participant("b", 100, true), sharing];
         let on_all_cores = Ask { on_all_cores: true, ..Ask::hello(Mode::Keep) };

@@ -46,7 +46,7 @@ impl Source {
         self.wakes_all
     }
 
-    /// Whether each of its threads runs many connections: it then has one for each core.
+    /// Whether its threads share the work: it then has one for each core.
     pub fn has_thread_per_core(&self) -> bool {
         self.has_thread_per_core
     }

@@ -93,7 +93,7 @@ impl Entry {
         }
     }
 
-    /// Whether each of its threads runs many connections: it then has one for each core.
+    /// Whether its threads share the work: it then has one for each core.
     pub fn has_thread_per_core(&self) -> bool {
         match self {
             Self::Strategy(strategy) => strategy.has_thread_per_core(),
