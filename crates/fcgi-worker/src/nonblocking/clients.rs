@@ -83,8 +83,10 @@ impl<H: Handler> Clients<H> {
         if client.session.wants_waker() {
             client.session.set_waker(self.wakeups.waker(key));
         }
-        self.timers.set(key, client.session.deadline());
-        if client.has_more() {
+        let deadline = client.session.deadline();
+        self.timers.set(key, deadline);
+        // A turn that found nothing to read has not looked at the time. Its timer has gone off, and does not again.
+        if client.has_more() || deadline.is_some_and(|deadline| deadline <= now) {
             self.due.insert(key);
         }
     }
@@ -256,6 +258,18 @@ mod tests {
         assert!(clients.take_due(now).is_empty() && !clients.has_more(now));
         assert_eq!(clients.next(now), Some(now + IDLE));
         assert!(clients.take_due(now + IDLE).contains(&key));
+    }
+
+    #[test]
+    fn a_time_that_comes_with_a_read_for_nothing_is_not_forgotten() {
+        let (mut clients, now) = (clients(), Instant::now());
+        let (_peer, key) = connect(&mut clients, now);
+        clients.get_mut(key).unwrap().readable = true;
+        assert!(clients.take_due(now + IDLE).contains(&key));
+        clients.drive(key, now + IDLE);
+        assert!(clients.has_more(now + IDLE) && clients.take_due(now + IDLE).contains(&key));
+        clients.drive(key, now + IDLE);
+        assert!(!clients.has_more(now + IDLE), "it has been closed for being idle");
     }
 
     #[test]
