@@ -4,6 +4,8 @@
 //! ```text
 //!   discover::sources ──► builds::build ──► launch::Pool ──► check::check ──► tests, benches
 //!   (cargo metadata)      (cargo build)     (N processes)    (every path)
+//!                                                │
+//!                                                └──► front_ends::FrontEnd (lighttpd, nginx, HAProxy) ──► tests
 //!
 //!   experiment::run ──► Record ──► report::page, report::markdown
 //!   series::measure ──► Measured ──► Criterion, report::series_page
@@ -19,8 +21,10 @@
 pub mod check;
 pub mod client;
 pub mod experiment;
+pub mod front_ends;
 pub mod mix;
 mod pools;
+pub mod programs;
 pub mod report;
 mod rng;
 pub mod series;
@@ -28,6 +32,7 @@ pub mod soak;
 pub mod workload;
 
 pub use check::check;
+pub use front_ends::FrontEnd;
 pub use mix::Mix;
 pub use pools::builds::{BuildError, Strategy};
 pub use pools::discover::{DiscoverError, Source};

@@ -8,15 +8,14 @@ mod support;
 
 mod connections;
 mod front_end;
-mod http;
 mod spawning;
-mod tap;
 mod workload;
 
 use std::process::ExitCode;
 
 use bench_harness::Strategy;
-use front_end::{Kind, Site};
+use bench_harness::front_ends::{Server, Site};
+use front_end::{ALL, POOLS, unix};
 use libtest_mimic::{Completion, Trial};
 use support::{Outcome, programs};
 
@@ -28,26 +27,35 @@ struct Test {
 }
 
 const TESTS: &[Test] = &[
-    Test { sentence: "every_path_of_the_workload_is_answered", sites: Site::ALL, run: workload::every_path },
-    Test { sentence: "a_mebibyte_is_echoed", sites: Site::ALL, run: workload::a_mebibyte },
-    Test { sentence: "ten_mebibytes_go_out", sites: Site::ALL, run: workload::ten_mebibytes },
-    Test { sentence: "eight_clients_at_a_time_are_served", sites: Site::ALL, run: workload::eight_clients },
-    Test { sentence: "a_refusal_reaches_the_client", sites: Site::POOLS, run: workload::refusal },
-    Test { sentence: "what_a_request_says_on_stderr_is_logged", sites: Site::ALL, run: workload::logged },
-    Test { sentence: "connections_are_kept", sites: &[Site::unix(Kind::Nginx)], run: connections::kept },
+    Test { sentence: "every_path_of_the_workload_is_answered", sites: ALL, run: workload::every_path },
+    Test { sentence: "a_mebibyte_is_echoed", sites: ALL, run: workload::a_mebibyte },
+    Test { sentence: "ten_mebibytes_go_out", sites: ALL, run: workload::ten_mebibytes },
+    Test { sentence: "eight_clients_at_a_time_are_served", sites: ALL, run: workload::eight_clients },
+    Test { sentence: "a_refusal_reaches_the_client", sites: POOLS, run: workload::refusal },
+    Test { sentence: "what_a_request_says_on_stderr_is_logged", sites: ALL, run: workload::logged },
+    Test {
+        sentence: "connections_are_kept",
+        sites: &[unix(Server::Nginx), unix(Server::HaProxy)],
+        run: connections::kept,
+    },
+    Test {
+        sentence: "a_request_has_a_connection_of_its_own",
+        sites: &[unix(Server::Lighttpd), unix(Server::Nginx), unix(Server::HaProxy)],
+        run: connections::closed,
+    },
     Test {
         sentence: "requests_share_a_connection_where_the_pool_multiplexes",
-        sites: &[Site::unix(Kind::HaProxy)],
+        sites: &[unix(Server::HaProxy)],
         run: connections::shared,
     },
     Test {
         sentence: "the_workers_end_with_their_spawner",
-        sites: &[Site::unix(Kind::LighttpdSpawning)],
+        sites: &[unix(Server::LighttpdSpawning)],
         run: spawning::workers_end,
     },
     Test {
         sentence: "a_worker_that_dies_is_spawned_again",
-        sites: &[Site::unix(Kind::LighttpdSpawning)],
+        sites: &[unix(Server::LighttpdSpawning)],
         run: spawning::worker_dies,
     },
 ];
@@ -59,9 +67,9 @@ fn main() -> ExitCode {
 }
 
 fn trial(strategy: &Strategy, site: Site, test: &'static Test) -> Trial {
-    let name = format!("{}::{site}::{}", strategy.name(), test.sentence);
+    let name = format!("{}::{}::{}::{}", strategy.name(), site.server, site.family, test.sentence);
     let strategy = strategy.clone();
-    Trial::ignorable_test(name, move || match programs::missing(site.kind.program()) {
+    Trial::ignorable_test(name, move || match programs::missing(site.server.program()) {
         Some(missing) => missing,
         None => (test.run)(&strategy, site).map(|()| Completion::Completed),
     })

@@ -3,20 +3,21 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bench_harness::front_ends::Site;
 use bench_harness::process::{is_running, kill};
 use bench_harness::{Strategy, workload};
 use rustix::process::Signal;
 
-use crate::front_end::{FrontEnd, Site};
+use crate::front_end::Served;
 use crate::support::Outcome;
 use crate::workload::ask;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
 pub(crate) fn workers_end(strategy: &Strategy, site: Site) -> Outcome {
-    let mut front_end = FrontEnd::start(strategy, site)?;
+    let mut front_end = Served::start(strategy, site)?;
     ask(&front_end, &workload::cases()[0])?;
-    let workers = front_end.process().children();
+    let workers = front_end.worker_pids();
     ensure!(workers.len() == 2, "max-procs is 2, there are {workers:?}");
     front_end.process().signal(Signal::TERM)?;
     front_end.process().wait(LIMIT)?;
@@ -30,16 +31,16 @@ pub(crate) fn workers_end(strategy: &Strategy, site: Site) -> Outcome {
 
 /// lighttpd looks after its children about once a second, and may answer 500 or 503 until then.
 pub(crate) fn worker_dies(strategy: &Strategy, site: Site) -> Outcome {
-    let mut front_end = FrontEnd::start(strategy, site)?;
+    let front_end = Served::start(strategy, site)?;
     // It takes connections before it has started its workers.
     ask(&front_end, &workload::cases()[0])?;
-    let before = front_end.process().children();
+    let before = front_end.worker_pids();
     let victim = *before.first().ok_or("lighttpd has no children")?;
     kill(victim);
     let deadline = Instant::now() + LIMIT;
     loop {
         let answered = ask(&front_end, &workload::cases()[0]);
-        let now = front_end.process().children();
+        let now = front_end.worker_pids();
         let running = now.iter().filter(|worker| is_running(**worker)).count();
         if answered.is_ok() && running == 2 && !now.contains(&victim) {
             break;

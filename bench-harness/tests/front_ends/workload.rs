@@ -3,19 +3,19 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bench_harness::front_ends::{Site, http};
 use bench_harness::workload::{self, Case};
-use bench_harness::{Pool, Strategy};
+use bench_harness::{FrontEnd, Pool, Strategy};
 use libtest_mimic::Failed;
 
-use crate::front_end::{FrontEnd, Site, pool_args};
-use crate::http;
+use crate::front_end::{Served, pool_args};
 use crate::support::Outcome;
 
 /// How long a line may take into a log.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn every_path(strategy: &Strategy, site: Site) -> Outcome {
-    let front_end = FrontEnd::start(strategy, site)?;
+    let front_end = Served::start(strategy, site)?;
     for case in workload::cases() {
         ask(&front_end, &case)?;
     }
@@ -23,17 +23,18 @@ pub(crate) fn every_path(strategy: &Strategy, site: Site) -> Outcome {
 }
 
 pub(crate) fn a_mebibyte(strategy: &Strategy, site: Site) -> Outcome {
-    let front_end = FrontEnd::start(strategy, site)?;
+    let front_end = Served::start(strategy, site)?;
     ask(&front_end, &workload::large_echo())?;
     ask(&front_end, &workload::large_echo())
 }
 
 pub(crate) fn ten_mebibytes(strategy: &Strategy, site: Site) -> Outcome {
-    ask(&FrontEnd::start(strategy, site)?, &workload::large_bytes())
+    let front_end = Served::start(strategy, site)?;
+    ask(&front_end, &workload::large_bytes())
 }
 
 pub(crate) fn eight_clients(strategy: &Strategy, site: Site) -> Outcome {
-    let front_end = FrontEnd::start(strategy, site)?;
+    let front_end = Served::start(strategy, site)?;
     let cases = workload::cases();
     thread::scope(|scope| {
         let client = || cases.iter().cycle().take(40).try_for_each(|case| ask(&front_end, case));
@@ -46,11 +47,11 @@ pub(crate) fn eight_clients(strategy: &Strategy, site: Site) -> Outcome {
 
 /// A line that the application logs, and the error of a request that fails.
 pub(crate) fn logged(strategy: &Strategy, site: Site) -> Outcome {
-    let front_end = FrontEnd::start(strategy, site)?;
+    let front_end = Served::start(strategy, site)?;
     for (uri, status, line) in
         [("/log", 200, "a line for the log"), ("/fail", 500, "failed after 0 chunks"), ("/hello", 200, "")]
     {
-        let response = http::request(&front_end.address(), "GET", uri, None)?;
+        let response = http::request(&front_end.host_and_port(), "GET", uri, None)?;
         ensure!(response.status == status, "{uri}: {}; {}", response.status, front_end.stderr());
         let deadline = Instant::now() + PATIENCE;
         while !front_end.stderr().contains(line) {
@@ -65,16 +66,17 @@ pub(crate) fn logged(strategy: &Strategy, site: Site) -> Outcome {
 pub(crate) fn refusal(strategy: &Strategy, site: Site) -> Outcome {
     let mut args = pool_args(strategy, site.family)?.to_vec();
     args.extend(["--max-body", "1000", "--max-params", "8000"]);
-    let front_end = FrontEnd::start_before(Pool::launch(strategy, site.family, &args)?, site)?;
+    let front_end = Served::before(Pool::launch(strategy, site.family, &args)?, site)?;
     for _ in 0..3 {
         let body = workload::pattern(200_000);
-        let response = http::request(&front_end.address(), "POST", "/echo", Some(("text/plain", &body)))?;
+        let response =
+            http::request(&front_end.host_and_port(), "POST", "/echo", Some(("text/plain", &body)))?;
         ensure!(response.status == 413, "a large body: {}; {}", response.status, front_end.stderr());
         // Small enough for every web server's own limits; twice in the parameters, as the URI and as the query.
         let uri = format!("/params?{}", "q".repeat(6_000));
-        let response = http::request(&front_end.address(), "GET", &uri, None)?;
+        let response = http::request(&front_end.host_and_port(), "GET", &uri, None)?;
         ensure!(response.status == 431, "many parameters: {}; {}", response.status, front_end.stderr());
-        let response = http::request(&front_end.address(), "GET", "/hello", None)?;
+        let response = http::request(&front_end.host_and_port(), "GET", "/hello", None)?;
         ensure!(response.status == 200, "after a refusal: {}; {}", response.status, front_end.stderr());
     }
     Ok(())
@@ -83,7 +85,7 @@ pub(crate) fn refusal(strategy: &Strategy, site: Site) -> Outcome {
 /// Asks, and compares the answer to what is expected.
 pub(crate) fn ask(front_end: &FrontEnd, case: &Case) -> Outcome {
     let body = case.body.as_ref().map(|(content_type, body)| (*content_type, &body[..]));
-    let fault = match http::request(&front_end.address(), case.method, case.uri, body) {
+    let fault = match http::request(&front_end.host_and_port(), case.method, case.uri, body) {
         Ok(response) => case.answer.fault(response.status, response.header("Content-Type"), &response.body),
         Err(error) => Some(error.to_string()),
     };

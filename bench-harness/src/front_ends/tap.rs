@@ -11,21 +11,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use bench_harness::client::kind::{BEGIN_REQUEST, END_REQUEST};
-use bench_harness::launch::Place;
-use bench_harness::{Family, Pool};
 use fcgi_load::Address;
+
+use crate::client::kind::{BEGIN_REQUEST, END_REQUEST};
+use crate::launch::Place;
+use crate::{Family, Pool};
 
 /// What was seen on one connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Seen {
-    pub(crate) requests: usize,
-    pub(crate) peak_in_flight: usize,
+pub struct Seen {
+    /// Requests begun.
+    pub requests: usize,
+    /// The most that were begun and not ended at a time.
+    pub peak_in_flight: usize,
     in_flight: usize,
 }
 
 /// A tap before a pool on a unix socket.
-pub(crate) struct Tap {
+#[derive(Debug)]
+pub struct Tap {
     place: Place,
     connections: Arc<Mutex<Vec<Seen>>>,
     closed: Arc<AtomicBool>,
@@ -33,7 +37,7 @@ pub(crate) struct Tap {
 
 impl Tap {
     /// Starts to listen.
-    pub(crate) fn before(pool: &Pool) -> io::Result<Self> {
+    pub fn before(pool: &Pool) -> io::Result<Self> {
         let Address::Unix(pool) = pool.address().clone() else {
             return Err(io::Error::other("this tap is for unix sockets"));
         };
@@ -49,12 +53,12 @@ impl Tap {
     }
 
     /// Where the web server connects to.
-    pub(crate) fn address(&self) -> Address {
+    pub fn address(&self) -> Address {
         self.place.address()
     }
 
     /// What was seen, on each connection that carried a request.
-    pub(crate) fn seen(&self) -> Vec<Seen> {
+    pub fn seen(&self) -> Vec<Seen> {
         let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         connections.iter().copied().filter(|seen| seen.requests > 0).collect()
     }

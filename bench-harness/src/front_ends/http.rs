@@ -4,33 +4,42 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+/// How long a read or a write may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a web server answered.
 #[derive(Debug)]
-pub(crate) struct Response {
-    pub(crate) status: u16,
+pub struct Response {
+    /// The status.
+    pub status: u16,
     headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+    /// What follows the header, chunks joined.
+    pub body: Vec<u8>,
 }
 
 impl Response {
     /// A header's value.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
     }
 }
 
-/// One request and its response, read to its end.
-pub(crate) fn request(
+/// One request to `HOST:PORT`, a body with its type, and the response, read to its end.
+pub fn request(address: &str, method: &str, uri: &str, body: Option<(&str, &[u8])>) -> io::Result<Response> {
+    request_within(address, method, uri, body, PATIENCE)
+}
+
+/// The same, where each step may take so long.
+pub(crate) fn request_within(
     address: &str,
     method: &str,
     uri: &str,
     body: Option<(&str, &[u8])>,
+    patience: Duration,
 ) -> io::Result<Response> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     let mut head = format!("{method} {uri} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
     if let Some((content_type, body)) = body {
         head += &format!("Content-Type: {content_type}\r\nContent-Length: {}\r\n", body.len());

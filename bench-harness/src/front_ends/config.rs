@@ -1,0 +1,196 @@
+//! The configurations in data/front-ends, filled in.
+
+use std::fs;
+use std::path::Path;
+
+use fcgi_load::{Address, Mode};
+
+use super::{FrontEndError, Server, Site};
+use crate::discover;
+
+/// Where workers are, or what starts them.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Workers<'a> {
+    At(&'a Address),
+    By(&'a str),
+}
+
+/// The text of `site`'s configuration.
+pub(super) fn text(
+    site: Site,
+    workers: Workers<'_>,
+    folder: &Path,
+    port: u16,
+) -> Result<String, FrontEndError> {
+    let mut config = Config::read(site.server)?;
+    match workers {
+        Workers::At(address) => config.connect_to(address)?,
+        Workers::By(command_line) => {
+            config.replace("__WORKER__", command_line)?;
+            config.replace(r#""max-procs" => 2,"#, &format!(r#""max-procs" => {},"#, site.processes))?;
+        }
+    }
+    match (site.server, site.mode) {
+        (Server::Nginx, Mode::Keep) => {
+            config.replace("keepalive 8;", &format!("keepalive {};", site.connections))?;
+        }
+        (Server::Nginx, _) => config.leave_out(&["keepalive 8;", "fastcgi_keep_conn on;"])?,
+        (Server::HaProxy, Mode::Keep) => {
+            config.replace(" proto fcgi\n", &format!(" proto fcgi maxconn {}\n", site.connections))?;
+            config.leave_out(MULTIPLEXING)?;
+        }
+        (Server::HaProxy, Mode::Close) => {
+            config.leave_out(MULTIPLEXING)?;
+            config.leave_out(&["option keep-conn"])?;
+        }
+        _ => {}
+    }
+    if site.server != Server::HaProxy {
+        config.replace("__FOLDER__", &folder.display().to_string())?;
+    }
+    config.replace("__PORT__", &port.to_string())?;
+    Ok(config.text)
+}
+
+/// What makes HAProxy send several requests at a time. `get-values` is one of them: the workers that multiplex say so when
+/// they are asked.
+const MULTIPLEXING: &[&str] = &["option mpxs-conns", "option get-values", "option max-reqs 50"];
+
+/// A configuration that is being filled in. That a change finds nothing to change is an error: the file was edited.
+struct Config {
+    server: Server,
+    text: String,
+}
+
+impl Config {
+    fn read(server: Server) -> Result<Self, FrontEndError> {
+        let file = discover::data_folder().join("front-ends").join(server.config_file());
+        let text = fs::read_to_string(&file).map_err(|error| FrontEndError::start(server, error))?;
+        Ok(Self { server, text })
+    }
+
+    fn connect_to(&mut self, address: &Address) -> Result<(), FrontEndError> {
+        match address {
+            Address::Unix(path) => self.replace("__SOCKET__", &path.display().to_string()),
+            Address::Tcp(host_and_port) => match self.server {
+                Server::LighttpdSpawning | Server::Lighttpd => {
+                    let (host, port) = host_and_port.rsplit_once(':').unwrap_or_default();
+                    let tcp = format!(r#""host" => "{host}", "port" => {port}"#);
+                    self.replace(r#""socket" => "__SOCKET__""#, &tcp)
+                }
+                Server::Nginx => self.replace("unix:__SOCKET__;", &format!("{host_and_port};")),
+                Server::HaProxy => self.replace("unix@__SOCKET__", host_and_port),
+            },
+            Address::Abstract(name) => {
+                let words = format!("its configuration has no place for the abstract name @{name}");
+                Err(FrontEndError::start(self.server, std::io::Error::other(words)))
+            }
+        }
+    }
+
+    fn replace(&mut self, from: &str, to: &str) -> Result<(), FrontEndError> {
+        if !self.text.contains(from) {
+            return Err(self.lacks(from));
+        }
+        self.text = self.text.replace(from, to);
+        Ok(())
+    }
+
+    fn leave_out(&mut self, lines: &[&str]) -> Result<(), FrontEndError> {
+        for line in lines {
+            let is_other = |candidate: &&str| candidate.trim() != *line;
+            let left = self.text.lines().filter(is_other).map(|line| format!("{line}\n")).collect::<String>();
+            if left == self.text {
+                return Err(self.lacks(line));
+            }
+            self.text = left;
+        }
+        Ok(())
+    }
+
+    fn lacks(&self, text: &str) -> FrontEndError {
+        FrontEndError::Config { file: self.server.config_file(), text: text.trim().to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Family;
+
+    fn lines(server: Server, family: Family, mode: Mode) -> Vec<String> {
+        let site = Site { server, family, mode, connections: 24, processes: 3 };
+        let address = match family {
+            Family::Unix => Address::Unix("/run/app.sock".into()),
+            Family::Tcp => Address::Tcp("127.0.0.1:9000".to_owned()),
+        };
+        let workers = match server {
+            Server::LighttpdSpawning => Workers::By("/usr/local/bin/worker"),
+            _ => Workers::At(&address),
+        };
+        let text = text(site, workers, Path::new("/tmp/folder"), 8080).unwrap();
+        let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+        let lines: Vec<String> = lines.map(str::to_owned).collect();
+        assert!(!lines.iter().any(|line| line.contains("__")), "{text}");
+        lines
+    }
+
+    fn has(lines: &[String], wanted: &str) -> bool {
+        lines.iter().any(|line| line.contains(wanted))
+    }
+
+    #[test]
+    fn every_web_server_is_told_where_the_workers_are() {
+        let spawning = lines(Server::LighttpdSpawning, Family::Unix, Mode::Close);
+        assert!(has(&spawning, "/usr/local/bin/worker") && has(&spawning, "\"max-procs\" => 3,"));
+        for (server, unix, tcp) in [
+            (Server::Lighttpd, "\"/run/app.sock\"", "\"host\" => \"127.0.0.1\", \"port\" => 9000"),
+            (Server::Nginx, "server unix:/run/app.sock;", "server 127.0.0.1:9000;"),
+            (Server::HaProxy, "unix@/run/app.sock", "server pool 127.0.0.1:9000 "),
+        ] {
+            for mode in server.modes() {
+                assert!(has(&lines(server, Family::Unix, *mode), unix), "{server}");
+                assert!(has(&lines(server, Family::Tcp, *mode), tcp), "{server}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_mode_is_what_the_configuration_says_and_leaves_out() {
+        for (server, mode, is_there, is_not) in [
+            (Server::Nginx, Mode::Keep, &["keepalive 24;", "fastcgi_keep_conn on;"][..], &[][..]),
+            (Server::Nginx, Mode::Close, &[], &["keepalive", "keep_conn"]),
+            (
+                Server::HaProxy,
+                Mode::Keep,
+                &["keep-conn", "maxconn 24"],
+                &["mpxs-conns", "get-values", "max-reqs"],
+            ),
+            (Server::HaProxy, Mode::Close, &[], &["keep-conn", "mpxs-conns", "get-values", "max-reqs"]),
+            (
+                Server::HaProxy,
+                Mode::Multiplex,
+                &["keep-conn", "mpxs-conns", "get-values", "max-reqs 50"],
+                &["maxconn"],
+            ),
+        ] {
+            let lines = lines(server, Family::Unix, mode);
+            for wanted in is_there {
+                assert!(has(&lines, wanted), "{server}, {mode}: no {wanted} in {lines:#?}");
+            }
+            for unwanted in is_not {
+                assert!(!has(&lines, unwanted), "{server}, {mode}: {unwanted} in {lines:#?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_not_there_cannot_be_left_out() {
+        let mut config = Config { server: Server::Nginx, text: "    one\n    two\n".to_owned() };
+        config.leave_out(&["one"]).unwrap();
+        assert_eq!(config.text, "    two\n");
+        let message = config.leave_out(&["one"]).unwrap_err().to_string();
+        assert!(message.contains("nginx.conf") && message.contains("\"one\""), "{message}");
+        assert!(config.replace("three", "3").is_err());
+    }
+}
