@@ -19,6 +19,7 @@ pub(super) enum Workers<'a> {
 pub(super) fn text(
     site: Site,
     workers: Workers<'_>,
+    params: &[(String, String)],
     folder: &Path,
     port: u16,
 ) -> Result<String, FrontEndError> {
@@ -45,6 +46,7 @@ pub(super) fn text(
         }
         _ => {}
     }
+    config.add_params(params)?;
     if site.server != Server::HaProxy {
         config.replace("__FOLDER__", &folder.display().to_string())?;
     }
@@ -96,6 +98,33 @@ impl Config {
         Ok(())
     }
 
+    fn add_params(&mut self, params: &[(String, String)]) -> Result<(), FrontEndError> {
+        if params.is_empty() {
+            return Ok(());
+        }
+        let each = |line: fn(&str, &str) -> String| -> String {
+            params.iter().map(|(name, value)| line(name, value)).collect()
+        };
+        match self.server {
+            Server::LighttpdSpawning | Server::Lighttpd => {
+                self.replace(r#"("mod_fastcgi")"#, r#"("mod_setenv", "mod_fastcgi")"#)?;
+                let pairs = each(|name, value| format!("\"{name}\" => \"{value}\",\n"));
+                self.text += &format!("\nsetenv.set-environment = (\n{pairs})\n");
+                Ok(())
+            }
+            Server::Nginx => {
+                let after = "include /etc/nginx/fastcgi_params;\n";
+                let lines = each(|name, value| format!("fastcgi_param {name} \"{value}\";\n"));
+                self.replace(after, &format!("{after}{lines}"))
+            }
+            Server::HaProxy => {
+                let after = "    docroot /srv\n";
+                let lines = each(|name, value| format!("    set-param {name} \"{value}\"\n"));
+                self.replace(after, &format!("{after}{lines}"))
+            }
+        }
+    }
+
     fn leave_out(&mut self, lines: &[&str]) -> Result<(), FrontEndError> {
         for line in lines {
             let is_other = |candidate: &&str| candidate.trim() != *line;
@@ -128,7 +157,7 @@ mod tests {
             Server::LighttpdSpawning => Workers::By("/usr/local/bin/worker"),
             _ => Workers::At(&address),
         };
-        let text = text(site, workers, Path::new("/tmp/folder"), 8080).unwrap();
+        let text = text(site, workers, &[], Path::new("/tmp/folder"), 8080).unwrap();
         let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
         let lines: Vec<String> = lines.map(str::to_owned).collect();
         assert!(!lines.iter().any(|line| line.contains("__")), "{text}");
@@ -181,6 +210,22 @@ mod tests {
             for unwanted in is_not {
                 assert!(!has(&lines, unwanted), "{server}, {mode}: {unwanted} in {lines:#?}");
             }
+        }
+    }
+
+    #[test]
+    fn what_else_a_request_needs_is_told_every_web_server() {
+        let params = [("NAME".to_owned(), "/a b".to_owned()), ("OTHER".to_owned(), "1".to_owned())];
+        let address = Address::Unix("/run/app.sock".into());
+        for (server, line) in [
+            (Server::Lighttpd, r#""NAME" => "/a b","#),
+            (Server::Nginx, r#"fastcgi_param NAME "/a b";"#),
+            (Server::HaProxy, r#"set-param NAME "/a b""#),
+        ] {
+            let (family, mode) = (Family::Unix, Mode::Close);
+            let site = Site { server, family, mode, connections: 1, processes: 1 };
+            let text = text(site, Workers::At(&address), &params, Path::new("/tmp/folder"), 8080).unwrap();
+            assert!(text.contains(line) && text.contains("OTHER"), "{text}");
         }
     }
 

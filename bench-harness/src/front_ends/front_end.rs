@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use thiserror::Error;
 
 use super::config::{self, Workers};
-use super::{Server, Site, SiteError, http};
+use super::{Server, Site, SiteError, http, site};
 use crate::ports::ReservedPort;
 use crate::process::{Process, children_of, program_of};
 
@@ -81,19 +81,40 @@ impl FrontEnd {
     /// lighttpd, and workers that it starts by a command line, which it splits at spaces: what that names serves the
     /// socket on its fd 0. It is ready when `/hello` is answered: it takes connections before its workers run.
     pub fn spawning(command_line: &str, site: Site) -> Result<Self, FrontEndError> {
+        Self::spawning_with(command_line, site, &[])
+    }
+
+    /// The same, with parameters that each request gets beside those that the web server sends ([`crate::Entry::params`]).
+    pub fn spawning_with(
+        command_line: &str,
+        site: Site,
+        params: &[(String, String)],
+    ) -> Result<Self, FrontEndError> {
         site.check_spawning(command_line)?;
-        Self::start(site, Workers::By(command_line))
+        Self::start(site, Workers::By(command_line), params)
     }
 
     /// A web server before workers that run already, and that its user may connect to. It is ready when `/hello` is
     /// answered.
     pub fn before(address: &Address, site: Site) -> Result<Self, FrontEndError> {
-        site.check_before(address)?;
-        Self::start(site, Workers::At(address))
+        Self::before_with(address, site, &[])
     }
 
-    fn start(site: Site, workers: Workers<'_>) -> Result<Self, FrontEndError> {
+    /// The same, with parameters that each request gets beside those that the web server sends ([`crate::Entry::params`]).
+    pub fn before_with(
+        address: &Address,
+        site: Site,
+        params: &[(String, String)],
+    ) -> Result<Self, FrontEndError> {
+        site.check_before(address)?;
+        Self::start(site, Workers::At(address), params)
+    }
+
+    fn start(site: Site, workers: Workers<'_>, params: &[(String, String)]) -> Result<Self, FrontEndError> {
         let server = site.server;
+        for (name, value) in params {
+            site::check_param(name, value)?;
+        }
         let program = server.find().ok_or(FrontEndError::NotInstalled(server))?;
         let not_started = |error| FrontEndError::start(server, error);
         let folder = tempfile::Builder::new().prefix("fcgi-lab-").tempdir().map_err(not_started)?;
@@ -101,7 +122,7 @@ impl FrontEnd {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).map_err(not_started)?;
         let port = ReservedPort::any().map_err(not_started)?;
         let config = folder.path().join(server.config_file());
-        let text = config::text(site, workers, folder.path(), port.number())?;
+        let text = config::text(site, workers, params, folder.path(), port.number())?;
         fs::write(&config, text).map_err(not_started)?;
         let command = server.command(&program, &config, folder.path());
         let process = Process::spawn(command).map_err(not_started)?;

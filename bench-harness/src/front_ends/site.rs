@@ -60,8 +60,15 @@ pub enum SiteError {
         address: Address,
     },
     /// A configuration cannot hold it.
-    #[error("lighttpd cannot be told the command line {0:?}: quotes, backslashes and control characters")]
+    #[error(
+        "lighttpd cannot be told the command line {0:?}: it has quotes, backslashes or control characters"
+    )]
     CommandLine(String),
+    /// A configuration cannot hold it.
+    #[error(
+        "web servers cannot be told the parameter {0:?}: it has what means something in their configurations"
+    )]
+    Param(String),
 }
 
 impl Site {
@@ -111,6 +118,16 @@ impl fmt::Display for Site {
     }
 }
 
+/// Whether every web server takes the parameter as it stands.
+pub(super) fn check_param(name: &str, value: &str) -> Result<(), SiteError> {
+    let plain_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.is_empty();
+    let plain = |c: char| !c.is_control() && !matches!(c, '"' | '\'' | '\\' | '$' | '%');
+    match plain_name && value.chars().all(plain) {
+        true => Ok(()),
+        false => Err(SiteError::Param(format!("{name}={value}"))),
+    }
+}
+
 fn list(modes: &[Mode]) -> String {
     modes.iter().map(Mode::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -145,6 +162,8 @@ mod tests {
             (Site { processes: 0, ..spawning }.check(), "no worker"),
             (Site { mode: Mode::Keep, connections: 1, ..spawning }.check(), "it has close"),
             (spawning.check_spawning("worker \"\nserver.port = 1"), "quotes"),
+            (check_param("NAME", "$uri"), "NAME=$uri"),
+            (check_param("NA ME", ""), "NA ME="),
         ];
         for (refused, hint) in refused {
             let message = refused.expect_err(hint).to_string();

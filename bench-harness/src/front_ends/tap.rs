@@ -1,10 +1,8 @@
 //! A tap on the line between a web server and a pool: it passes everything on, and counts the requests in flight on
 //! each connection. What a web server is configured to do is one thing, what it does another.
 
-use std::fs;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,9 +41,7 @@ impl Tap {
         };
         let place = Place::new(Family::Unix)?;
         let listener = UnixListener::from(place.listen()?);
-        if let Address::Unix(path) = place.address() {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
-        }
+        place.let_everybody_in()?;
         let tap = Self { place, connections: Arc::default(), closed: Arc::default() };
         let (connections, closed) = (Arc::clone(&tap.connections), Arc::clone(&tap.closed));
         thread::spawn(move || accept(&listener, &pool, &connections, &closed));

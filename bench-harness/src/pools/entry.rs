@@ -58,6 +58,15 @@ pub struct Holds {
     pub multiplexes: bool,
 }
 
+/// What a web server is told that starts its workers itself, each with a listening socket of its own as its fd 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spawned {
+    /// What one is started by: words, with spaces between them.
+    pub command_line: String,
+    /// How many it is to start: one where that one starts the others.
+    pub processes: usize,
+}
+
 /// An entry that is built.
 #[derive(Clone, Debug)]
 pub enum Entry {
@@ -124,12 +133,42 @@ impl Entry {
         match self {
             Self::Strategy(strategy) => {
                 let mut args = vec!["--processes".to_owned(), processes.to_string()];
-                if let Some(cores) = cores.filter(|_| self.has_thread_per_core()) {
-                    args.extend(["--threads".to_owned(), cores.to_string()]);
-                }
+                args.extend(self.threads(cores));
                 Pool::launch(strategy, family, &args.iter().map(String::as_str).collect::<Vec<_>>())
             }
             Self::Peer(peer) => Pool::launch_peer(peer, family, processes),
+        }
+    }
+
+    /// The options that make threads which share the work as many as the cores.
+    fn threads(&self, cores: Option<usize>) -> Vec<String> {
+        match cores {
+            Some(cores) if self.has_thread_per_core() => vec!["--threads".to_owned(), cores.to_string()],
+            _ => Vec::new(),
+        }
+    }
+
+    /// How a web server that starts its workers itself starts so many of them; `cores` as the workers have been given.
+    pub fn spawned(&self, processes: usize, cores: Option<usize>) -> Spawned {
+        match self {
+            Self::Strategy(strategy) => {
+                let mut words = vec![strategy.binary().display().to_string()];
+                words.extend(self.threads(cores));
+                Spawned { command_line: words.join(" "), processes }
+            }
+            Self::Peer(peer) => Spawned {
+                command_line: peer.command_line(processes),
+                // It starts them itself.
+                processes: if peer.forks() { 1 } else { processes },
+            },
+        }
+    }
+
+    /// Parameters that each of its requests has to have beside those of the workload.
+    pub fn params(&self) -> &[(String, String)] {
+        match self {
+            Self::Strategy(_) => &[],
+            Self::Peer(peer) => peer.params(),
         }
     }
 
@@ -142,10 +181,10 @@ impl Entry {
     /// A request as this entry must be sent it: what else somebody else's implementation needs, or leaves out, its folder
     /// says.
     pub(crate) fn adapt(&self, mut request: RequestSpec) -> RequestSpec {
+        for (name, value) in self.params() {
+            request = request.param(name.as_str(), value.as_str());
+        }
         if let Self::Peer(peer) = self {
-            for (name, value) in peer.params() {
-                request = request.param(name.as_str(), value.as_str());
-            }
             request.expect.stdout_end = peer.ends_stdout();
         }
         request
@@ -180,11 +219,7 @@ impl Entry {
 
     /// A pool of it as fcgi-verify sees it.
     pub(crate) fn probe(&self, pool: &Pool) -> io::Result<Target> {
-        let params = match self {
-            Self::Strategy(_) => Vec::new(),
-            Self::Peer(peer) => peer.params().to_vec(),
-        };
-        let options = Options { timeout: PATIENCE, params, ..Options::default() };
+        let options = Options { timeout: PATIENCE, params: self.params().to_vec(), ..Options::default() };
         let address = pool.address().to_string().parse().map_err(io::Error::other)?;
         Target::probe(address, options)
     }

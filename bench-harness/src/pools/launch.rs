@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::PathBuf;
 use std::process::{self, Command, ExitStatus, Stdio};
@@ -98,7 +99,7 @@ pub struct Pool {
     /// Whether the process is a supervisor, with workers as its children.
     supervised: bool,
     /// Held as long as the pool: its socket file or port is nobody else's.
-    _place: Place,
+    place: Place,
 }
 
 impl Pool {
@@ -164,7 +165,7 @@ impl Pool {
         place: Place,
         supervised: bool,
     ) -> Result<Self, LaunchError> {
-        let mut pool = Self { processes, address: place.address(), supervised, _place: place };
+        let mut pool = Self { processes, address: place.address(), supervised, place };
         let deadline = Instant::now() + START_LIMIT;
         let name = || name.to_owned();
         loop {
@@ -185,6 +186,11 @@ impl Pool {
     /// Where it answers.
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Lets processes of every user connect, web servers that run as another one among them.
+    pub fn let_everybody_in(&self) -> io::Result<()> {
+        self.place.let_everybody_in()
     }
 
     /// The process that was started: the supervisor, or on fd 0 the worker.
@@ -307,6 +313,14 @@ impl Place {
         match self {
             Self::Unix(path) => Address::Unix(path.clone()),
             Self::Tcp(port) => Address::Tcp(port.host_and_port()),
+        }
+    }
+
+    /// Lets processes of every user connect to what listens there. On TCP they can anyway.
+    pub fn let_everybody_in(&self) -> io::Result<()> {
+        match self {
+            Self::Unix(path) => fs::set_permissions(path, fs::Permissions::from_mode(0o666)),
+            Self::Tcp(_) => Ok(()),
         }
     }
 

@@ -157,6 +157,16 @@ impl Peer {
         }
         command
     }
+
+    /// The same as words for a web server that gives it the socket. Its environment is the web server's.
+    pub(crate) fn command_line(&self, processes: usize) -> String {
+        let workers = match self.forks {
+            true => format!("PEER_WORKERS={processes}"),
+            false => "-u PEER_WORKERS".to_owned(),
+        };
+        let (folder, built) = (self.folder.display(), self.built.display());
+        format!("/usr/bin/env {workers} {folder}/run {built}")
+    }
 }
 
 /// What a folder's file says; nothing where there is none. `workers` says what PEER_WORKERS counts: `processes` or `threads`.

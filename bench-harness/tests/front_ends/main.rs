@@ -54,6 +54,11 @@ const TESTS: &[Test] = &[
         run: spawning::workers_end,
     },
     Test {
+        sentence: "nothing_is_left_of_what_is_dropped",
+        sites: &[unix(Server::LighttpdSpawning)],
+        run: spawning::nothing_is_left,
+    },
+    Test {
         sentence: "a_worker_that_dies_is_spawned_again",
         sites: &[unix(Server::LighttpdSpawning)],
         run: spawning::worker_dies,

@@ -21,9 +21,22 @@ pub(crate) fn workers_end(strategy: &Strategy, site: Site) -> Outcome {
     ensure!(workers.len() == 2, "max-procs is 2, there are {workers:?}");
     front_end.process().signal(Signal::TERM)?;
     front_end.process().wait(LIMIT)?;
+    all_end(&workers)
+}
+
+/// The harness drops a front end, and asks nobody.
+pub(crate) fn nothing_is_left(strategy: &Strategy, site: Site) -> Outcome {
+    let front_end = Served::start(strategy, site)?;
+    let (own, workers) = (front_end.pids(), front_end.worker_pids());
+    ensure!(own.len() == 1 && workers.len() == 2, "of lighttpd itself {own:?}, of its workers {workers:?}");
+    drop(front_end);
+    all_end(&[own, workers].concat())
+}
+
+fn all_end(pids: &[u32]) -> Outcome {
     let deadline = Instant::now() + LIMIT;
-    while let Some(left) = workers.iter().find(|worker| is_running(**worker)) {
-        ensure!(Instant::now() < deadline, "worker {left} still runs");
+    while let Some(left) = pids.iter().find(|pid| is_running(**pid)) {
+        ensure!(Instant::now() < deadline, "process {left} still runs");
         thread::sleep(Duration::from_millis(5));
     }
     Ok(())
