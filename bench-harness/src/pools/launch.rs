@@ -93,6 +93,8 @@ pub enum LaunchError {
 /// Worker processes of one strategy or peer on one listener of their own.
 #[derive(Debug)]
 pub struct Pool {
+    /// The entry's.
+    name: String,
     /// What was started: one process, but for a peer that leaves it to its spawner to start several.
     processes: Vec<Process>,
     address: Address,
@@ -109,7 +111,12 @@ impl Pool {
         Self::launch_with_env(strategy, family, args, &[])
     }
 
-    /// The same, with variables in the workers' environment.
+    /// Starts a pool as [`Self::launch`] does, and waits for nothing: who connects at once finds nobody yet.
+    pub fn spawn(strategy: &Strategy, family: Family, args: &[&str]) -> Result<Self, LaunchError> {
+        Self::spawn_by(Command::new(strategy.binary()), strategy, family, args)
+    }
+
+    /// The same as [`Self::launch`], with variables in the workers' environment.
     pub fn launch_with_env(
         strategy: &Strategy,
         family: Family,
@@ -123,6 +130,15 @@ impl Pool {
 
     /// The same, by a command that becomes the supervisor: a shell that sets a limit first, or another user's.
     pub fn launch_by(
+        command: Command,
+        strategy: &Strategy,
+        family: Family,
+        args: &[&str],
+    ) -> Result<Self, LaunchError> {
+        Self::spawn_by(command, strategy, family, args)?.ready()
+    }
+
+    fn spawn_by(
         mut command: Command,
         strategy: &Strategy,
         family: Family,
@@ -132,7 +148,7 @@ impl Pool {
         let place = Place::new(family).map_err(not_started)?;
         command.arg("--listen").arg(place.address().to_string()).args(args).stdin(Stdio::null());
         let process = Process::spawn(command).map_err(not_started)?;
-        Self::started(strategy.name(), vec![process], place, true)
+        Ok(Self::new(strategy.name(), vec![process], place, true))
     }
 
     /// Starts one the way FastCGI spawners do: the listening socket is its fd 0.
@@ -144,7 +160,7 @@ impl Pool {
         command.args(args).stdin(listener);
         let process = Process::spawn(command).map_err(not_started)?;
         // Only a pool has a supervisor on fd 0.
-        Self::started(strategy.name(), vec![process], place, args.contains(&"--processes"))
+        Self::new(strategy.name(), vec![process], place, args.contains(&"--processes")).ready()
     }
 
     /// Starts so many processes of another implementation, all with one listening socket as their fd 0.
@@ -155,32 +171,37 @@ impl Pool {
         let spawn = || Process::spawn(peer.command(listener.try_clone()?, processes));
         let count = if peer.forks() { 1 } else { processes };
         let started = (0..count).map(|_| spawn()).collect::<io::Result<_>>().map_err(not_started)?;
-        Self::started(peer.name(), started, place, peer.forks())
+        Self::new(peer.name(), started, place, peer.forks()).ready()
+    }
+
+    fn new(name: &str, processes: Vec<Process>, place: Place, supervised: bool) -> Self {
+        Self { name: name.to_owned(), processes, address: place.address(), supervised, place }
     }
 
     /// Waits until somebody can connect.
-    fn started(
-        name: &str,
-        processes: Vec<Process>,
-        place: Place,
-        supervised: bool,
-    ) -> Result<Self, LaunchError> {
-        let mut pool = Self { processes, address: place.address(), supervised, place };
+    ///
+    /// # Errors
+    ///
+    /// It has ended, or takes too long.
+    pub fn ready(mut self) -> Result<Self, LaunchError> {
         let deadline = Instant::now() + START_LIMIT;
-        let name = || name.to_owned();
         loop {
-            if let Some(status) = pool.exited() {
-                return Err(LaunchError::Ended { name: name(), status, stderr: pool.stderr() });
-            }
-            if takes_connections(&pool.address, deadline) {
-                return Ok(pool);
+            self.check_runs()?;
+            if takes_connections(&self.address, deadline) {
+                return Ok(self);
             }
             if Instant::now() >= deadline {
-                let (address, stderr) = (pool.address.clone(), pool.stderr());
-                return Err(LaunchError::Silent { name: name(), address, stderr });
+                let (name, address) = (self.name.clone(), self.address.clone());
+                return Err(LaunchError::Silent { name, address, stderr: self.stderr() });
             }
             thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// `Err` where what was started has ended, before it was asked to.
+    pub fn check_runs(&mut self) -> Result<(), LaunchError> {
+        let Some(status) = self.exited() else { return Ok(()) };
+        Err(LaunchError::Ended { name: self.name.clone(), status, stderr: self.stderr() })
     }
 
     /// Where it answers.
