@@ -1,10 +1,10 @@
-//! Where a server listens, and which way its connections are used.
+//! Where a server listens, what it speaks, and which way its connections are used.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// The address of a FastCGI server: `unix:PATH`, `unix:@NAME` or `tcp:HOST:PORT`.
+/// The address of a server: `unix:PATH`, `unix:@NAME` or `tcp:HOST:PORT`.
 ///
 /// ```
 /// use fcgi_load::Address;
@@ -78,15 +78,60 @@ impl fmt::Display for Address {
     }
 }
 
+/// What is spoken with the server.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// FastCGI 1.0, as a web server speaks it with an application.
+    #[default]
+    FastCgi,
+    /// HTTP/1.1, as a client speaks it with a web server. There are no streams on a connection, so [`Mode::Multiplex`] is
+    /// refused; nor are requests pipelined.
+    ///
+    /// The request is made of the same [`RequestSpec`](crate::RequestSpec): method and target are `REQUEST_METHOD` and
+    /// `REQUEST_URI`, and what would be `FCGI_STDIN` is the content, of the type `CONTENT_TYPE` and of the length that it
+    /// has. `HTTP_HOST`, or `localhost` without it, is the `Host`; every other parameter `HTTP_*` is a header field, but for
+    /// `HTTP_USER_AGENT`: the client is fcgi-load, and says so. The other parameters are the web server's to make.
+    Http,
+}
+
+/// The text is neither `fastcgi` nor `http`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is no protocol: write fastcgi or http")]
+pub struct ProtocolError(String);
+
+impl FromStr for Protocol {
+    type Err = ProtocolError;
+
+    fn from_str(text: &str) -> Result<Self, ProtocolError> {
+        match text {
+            "fastcgi" => Ok(Self::FastCgi),
+            "http" => Ok(Self::Http),
+            _ => Err(ProtocolError(text.into())),
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::FastCgi => "fastcgi",
+            Self::Http => "http",
+        })
+    }
+}
+
 /// How connections are used: the three ways the specification leaves a web server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// `FCGI_KEEP_CONN` is 0: a new connection for every request.
+    /// `FCGI_KEEP_CONN` is 0, or in HTTP `Connection: close`: a new connection for every request.
     Close,
-    /// `FCGI_KEEP_CONN` is 1: connections are kept, with one request at a time on each.
+    /// `FCGI_KEEP_CONN` is 1: connections are kept, with one request at a time on each. HTTP/1.1 keeps them of itself.
     Keep,
-    /// `FCGI_KEEP_CONN` is 1: connections are kept, with several requests at a time on each.
+    /// `FCGI_KEEP_CONN` is 1: connections are kept, with several requests at a time on each. Not with HTTP.
     Multiplex,
 }
 
@@ -150,10 +195,14 @@ mod tests {
     }
 
     #[test]
-    fn modes_read_back_as_they_are_written() {
+    fn modes_and_protocols_read_back_as_they_are_written() {
         for mode in [Mode::Close, Mode::Keep, Mode::Multiplex] {
             assert_eq!(mode.to_string().parse(), Ok(mode));
         }
         assert!("Keep".parse::<Mode>().is_err());
+        for protocol in [Protocol::FastCgi, Protocol::Http] {
+            assert_eq!(protocol.to_string().parse(), Ok(protocol));
+        }
+        assert!("HTTP".parse::<Protocol>().is_err());
     }
 }

@@ -10,10 +10,10 @@ use rustix::event::epoll::EventFlags;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 
-use crate::address::Mode;
+use crate::address::{Mode, Protocol};
 use crate::check::Scan;
+use crate::codec::Codec;
 use crate::core::{Core, Times};
-use crate::reply::Records;
 use crate::report::ErrorKind;
 
 /// A connection, open or to be opened.
@@ -21,8 +21,8 @@ use crate::report::ErrorKind;
 pub(crate) struct Connection {
     index: usize,
     link: Link,
-    records: Records,
-    /// Slot `n` sends its requests under the id `n + 1`.
+    codec: Codec,
+    /// Slot `n` sends its requests under the id `n + 1`. In HTTP there is one.
     slots: Vec<Slot>,
     /// First in, first out, so that requests answered in order are sent again in order, from one place.
     free: VecDeque<u16>,
@@ -96,11 +96,11 @@ impl Slot {
 }
 
 impl Connection {
-    pub(crate) fn new(index: usize, streams: u16) -> Self {
+    pub(crate) fn new(index: usize, streams: u16, protocol: Protocol) -> Self {
         Self {
             index,
             link: Link::Idle,
-            records: Records::default(),
+            codec: Codec::new(protocol),
             slots: (0..streams).map(|_| Slot::default()).collect(),
             free: (0..streams).collect(),
             in_flight: 0,
@@ -191,7 +191,7 @@ impl Connection {
             if is_overdue(slot) {
                 expired = true;
                 if slot.state != State::Answered {
-                    let words = match (&self.link, slot.begun) {
+                    let words = match (&self.link, self.has_begun(index)) {
                         (Link::Up(_), true) => "the reply did not end within the timeout",
                         (Link::Up(_), false) => "no reply within the timeout",
                         _ => "no connection within the timeout",
@@ -278,7 +278,12 @@ impl Connection {
     /// Whether it has answered, and nothing of a further reply has come.
     fn is_between_replies(&self) -> bool {
         let has_begun = |slot: &Slot| slot.is_unanswered() && slot.begun;
-        self.has_served && !self.records.is_mid_record() && !self.slots.iter().any(has_begun)
+        self.has_served && !self.codec.is_mid_message() && !self.slots.iter().any(has_begun)
+    }
+
+    /// Whether something of this slot's reply has come. With one stream, a head that was cut can only be its reply's.
+    fn has_begun(&self, index: usize) -> bool {
+        self.slots[index].begun || (self.slots.len() == 1 && self.codec.is_mid_message())
     }
 
     /// The server ended the connection between two replies: what is in flight can be sent again.
@@ -298,10 +303,8 @@ impl Connection {
     /// Fails all that is in flight and closes.
     #[cold]
     fn abandon(&mut self, core: &mut Core, words: &str) {
-        // With one stream, a header that was cut can only be its reply's.
-        let cut = self.slots.len() == 1 && self.records.is_mid_record();
         for index in 0..self.slots.len() {
-            if self.slots[index].begun || cut {
+            if self.has_begun(index) {
                 self.fail(core, index, ErrorKind::Lost, || format!("the reply broke off: {words}"));
             } else {
                 self.fail(core, index, ErrorKind::Unanswered, || format!("no reply began: {words}"));
@@ -318,7 +321,7 @@ impl Connection {
             self.slots.iter_mut().for_each(|slot| slot.state = State::Free);
         }
         self.in_flight = 0;
-        self.records = Records::default();
+        self.codec.reset();
         self.unsent.clear();
         self.written = 0;
         self.on_wire = 0;

@@ -1,7 +1,8 @@
 //! The requests of a run, ready to be sent, and whose turn it is.
 
+use crate::address::Protocol;
 use crate::check::Check;
-use crate::options::Share;
+use crate::options::{OptionsError, Share};
 use crate::template::Template;
 
 /// Copies under all ids, of requests and of replies, are kept if those of a kind together are no longer than this: half
@@ -13,16 +14,27 @@ const COPIES_LIMIT: usize = 512 << 10;
 pub(crate) struct Exchange {
     pub(crate) template: Template,
     pub(crate) check: Check,
+    /// Whether it is a HEAD, whose reply has no content in HTTP.
+    pub(crate) is_head: bool,
 }
 
 impl Exchange {
     /// Those of a run, in the order of its requests.
-    pub(crate) fn all(shares: Vec<Share>, keep_conn: bool, streams: u16) -> Vec<Self> {
+    pub(crate) fn all(
+        shares: Vec<Share>,
+        protocol: Protocol,
+        keep_conn: bool,
+        streams: u16,
+    ) -> Result<Vec<Self>, OptionsError> {
         // All of them are in use at the same time, so they share the cache.
         let limit = COPIES_LIMIT / shares.len().max(1);
-        let exchange = |Share { request, .. }: Share| Self {
-            template: Template::new(&request, keep_conn, streams, limit),
-            check: Check::new(request.expect, streams, limit),
+        let exchange = |Share { request, .. }: Share| {
+            let template = match protocol {
+                Protocol::FastCgi => Template::new(&request, keep_conn, streams, limit),
+                Protocol::Http => Template::http(&request, keep_conn)?,
+            };
+            let is_head = request.value(b"REQUEST_METHOD") == Some(b"HEAD");
+            Ok(Self { template, check: Check::new(request.expect, streams, limit), is_head })
         };
         shares.into_iter().map(exchange).collect()
     }

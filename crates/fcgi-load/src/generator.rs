@@ -63,10 +63,13 @@ impl Generator {
         let report = Report::new(options.mode, options.rate, options.requests.len());
         let weights: Vec<u32> = options.requests.iter().map(|share| share.weight).collect();
         let rotation = Rotation::new(&weights);
-        let exchanges = Exchange::all(options.requests, options.mode != Mode::Close, streams);
+        let keeps = options.mode != Mode::Close;
+        let exchanges = Exchange::all(options.requests, options.protocol, keeps, streams)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let connection = |index| Connection::new(index, streams, options.protocol);
         let mut generator = Self {
             core: Core::new(target, nanoseconds(options.timeout), exchanges, rotation, epoll, report),
-            connections: (0..options.connections).map(|index| Connection::new(index, streams)).collect(),
+            connections: (0..options.connections).map(connection).collect(),
             rate: options.rate,
             progress: Arc::default(),
             available: VecDeque::with_capacity(options.connections),

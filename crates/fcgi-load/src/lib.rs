@@ -1,4 +1,4 @@
-//! A load generator for any FastCGI server, which checks every reply.
+//! A load generator for any FastCGI server, and for the web server before it, which checks every reply.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -16,6 +16,16 @@
 //! assert!(report.is_clean(), "{:?}", report.errors);
 //! println!("{:.0} replies/s, median {} ns", report.throughput(), report.latency.value_at_quantile(0.5));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! With [`Protocol::Http`] the same load comes through a web server, over HTTP/1.1:
+//!
+//! ```
+//! use fcgi_load::{Options, Protocol, RequestSpec};
+//!
+//! let request = RequestSpec::get("/hello").expect_body("Hello\n");
+//! let options = Options { protocol: Protocol::Http, ..Options::new("tcp:127.0.0.1:8080".parse()?, request) };
+//! # Ok::<(), fcgi_load::AddressError>(())
 //! ```
 //!
 //! # What it measures
@@ -44,8 +54,8 @@
 //! are no requests, and are counted apart ([`Report::connects_failed`]).
 //!
 //! **A mode** says how connections are used: one per request ([`Mode::Close`]), kept with one request at a time
-//! ([`Mode::Keep`]), or kept with several ([`Mode::Multiplex`]). That several requests were really in flight is counted,
-//! not assumed: [`Report::peak_in_flight`].
+//! ([`Mode::Keep`]), or kept with several ([`Mode::Multiplex`], which HTTP/1.1 does not have). That several requests were
+//! really in flight is counted, not assumed: [`Report::peak_in_flight`].
 //!
 //! **A mix** of requests ([`Options::requests`]) is sent in a fixed order, each as often as its [`Share`] says. Every reply
 //! is held against what its own request expects, and [`Report::by_request`] tells each request's latency apart.
@@ -59,12 +69,18 @@
 //! connection that the server closes between two requests ([`Errors::closed`]) the same as either: front ends send the
 //! request again, and so does [`Options::retry_closed`].
 //!
+//! Of a reply in HTTP: that its head and the framing of its body are those of RFC 9112, that nothing comes unasked; status
+//! code and body. Interim responses (1xx) are skipped. What may be read in two ways is an error, and not guessed: two
+//! lengths, a length beside chunks, a chunk's line that ends by a bare LF. Heads and trailer sections are at most 64 KiB long.
+//! A server that says `Connection: close` ends a kept connection in order: it is opened again, and no error. A body without
+//! a length ends with its connection, so that one which broke off shows only in what was expected of it.
+//!
 //! # Why it is seldom the bottleneck
 //!
 //! One thread serves all connections by edge-triggered epoll. Each request is encoded once, under every id in use, and
 //! sent from there without copying; the requests of all free streams go out by one write. One read takes many replies,
-//! and a reply that equals an earlier good one byte for byte is settled by one comparison. The clock is read once per
-//! read. Steady state allocates nothing. What that costs is in every report ([`Report::cpu`]), so that a reader can
+//! and a reply that equals an earlier good one byte for byte is settled by one comparison (one whose `Date` goes on each
+//! second is parsed, and learnt anew, once a second). The clock is read once per read. Steady state allocates nothing. What that costs is in every report ([`Report::cpu`]), so that a reader can
 //! tell when the generator was the limit after all.
 //!
 //! Bodies of any length, both ways, take bounded memory: a reply is checked as it arrives, and is read while the request
@@ -78,9 +94,10 @@
 //! # How it is laid out
 //!
 //! In the order in which a request passes through: `request` (what is asked), `exchange` (which of several is next),
-//! `template` (its bytes), `generator` (the loop) and `run` (when what is due), `connection` (one socket and its requests in flight), `reply` (records in), `check`
-//! (good or not), `latency` and `report`. This crate shares no code with the project's servers: a misreading of the specification
-//! made on both sides would go unnoticed.
+//! `template` (its bytes), `generator` (the loop) and `run` (when what is due), `connection` (one socket and its requests in
+//! flight), `codec` (what it reads by), `reply` (FastCGI records in) or `response` (HTTP in), `check` (good or not), `latency`
+//! and `report`. This crate shares no code with the project's servers: a misreading of the specification made on both sides
+//! would go unnoticed.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("fcgi-load runs on Linux only: it waits by epoll_pwait2(2), of Linux 5.11");
@@ -88,6 +105,7 @@ compile_error!("fcgi-load runs on Linux only: it waits by epoll_pwait2(2), of Li
 mod address;
 mod capacity;
 mod check;
+mod codec;
 mod connection;
 mod core;
 mod exchange;
@@ -98,11 +116,12 @@ mod progress;
 mod reply;
 mod report;
 mod request;
+mod response;
 mod run;
 mod socket;
 mod template;
 
-pub use address::{Address, AddressError, Mode, ModeError};
+pub use address::{Address, AddressError, Mode, ModeError, Protocol, ProtocolError};
 pub use capacity::{Capacity, capacity};
 pub use generator::Generator;
 /// The type of the histograms in a [`Latency`].

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use crate::address::{Address, Mode};
+use crate::address::{Address, Mode, Protocol};
 use crate::request::RequestSpec;
+use crate::template;
 
 /// What to send where, and how.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The server.
     pub address: Address,
+    /// What is spoken with it.
+    pub protocol: Protocol,
     /// How connections are used.
     pub mode: Mode,
     /// How many connections are open at a time.
@@ -80,14 +83,21 @@ pub enum OptionsError {
     /// Nothing can be answered in no time.
     #[error("the timeout must be longer than 0")]
     NoTimeout,
+    /// A connection has one request at a time in HTTP/1.1.
+    #[error("HTTP/1.1 does not multiplex: the mode must be keep or close")]
+    HttpMultiplex,
+    /// A parameter that is missing, that would be no line of an HTTP head, or that is not the sender's to choose there.
+    #[error("an HTTP request cannot be made with this parameter {0}, or without it")]
+    HttpParameter(String),
 }
 
 impl Options {
-    /// One request, one kept connection, closed loop, five seconds of patience: change what is to be otherwise.
+    /// FastCGI, one request, one kept connection, closed loop, five seconds of patience: change what is to be otherwise.
     pub fn new(address: Address, request: RequestSpec) -> Self {
         let timeout = Duration::from_secs(5);
         Self {
             address,
+            protocol: Protocol::FastCgi,
             mode: Mode::Keep,
             connections: 1,
             streams: 1,
@@ -129,6 +139,15 @@ impl Options {
             Some(rate) if !(rate > 0.0 && rate <= MAX_RATE) => return Err(OptionsError::Rate(rate)),
             _ => {}
         }
-        if self.timeout.is_zero() { Err(OptionsError::NoTimeout) } else { Ok(()) }
+        if self.timeout.is_zero() {
+            return Err(OptionsError::NoTimeout);
+        }
+        match self.protocol {
+            Protocol::FastCgi => Ok(()),
+            Protocol::Http if self.mode == Mode::Multiplex => Err(OptionsError::HttpMultiplex),
+            Protocol::Http => {
+                self.requests.iter().try_for_each(|share| template::http_head(&share.request, true).map(drop))
+            }
+        }
     }
 }

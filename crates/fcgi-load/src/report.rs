@@ -23,8 +23,8 @@ pub struct Report {
     pub elapsed: Duration,
     /// Good replies, each of them checked.
     pub completed: u64,
-    /// Requests the server declined in an orderly way: by `FCGI_OVERLOADED`, `FCGI_CANT_MPX_CONN`, or a CGI status 503
-    /// (where 503 is not what was expected).
+    /// Requests the server declined in an orderly way: by `FCGI_OVERLOADED`, `FCGI_CANT_MPX_CONN`, or a CGI or HTTP status
+    /// 503 (where 503 is not what was expected).
     pub refused: u64,
     /// Requests that failed.
     pub errors: Errors,
@@ -64,7 +64,8 @@ pub struct Report {
     /// Attempts to open a connection that failed. No requests: in close mode one ends by each as [`Errors::connect`],
     /// in the others the requests wait for the next attempt.
     pub connects_failed: u64,
-    /// Kept connections that the server closed while nothing was in flight on them. No request was harmed.
+    /// Kept connections that the server closed while nothing was in flight on them. No request was harmed. One that an HTTP
+    /// server said it closes (`Connection: close`) is not among them: it ends with its reply.
     pub closed_idle: u64,
     /// Breaches of the protocol outside any reply: what came belongs to no request, or to one of several that cannot be
     /// told. The connection is closed, and what is in flight on it is lost or unanswered.
@@ -122,11 +123,11 @@ pub struct Errors {
     /// count as `lost` or `unanswered`.
     pub timeout: u64,
     /// The reply broke the protocol: an unknown record, an id that is not in flight, an `FCGI_END_REQUEST` without the
-    /// end of `FCGI_STDOUT`.
+    /// end of `FCGI_STDOUT`; in HTTP a head, a length or a chunk that is none.
     pub protocol: u64,
     /// `FCGI_UNKNOWN_ROLE`, or a protocol status the specification does not know.
     pub wrong_protocol_status: u64,
-    /// The CGI status is another.
+    /// The CGI status, or the status code of the HTTP response, is another.
     pub wrong_status: u64,
     /// The body is another, or the CGI headers make no sense.
     pub wrong_content: u64,

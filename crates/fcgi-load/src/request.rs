@@ -10,9 +10,10 @@
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestSpec {
-    /// The name-value pairs sent as `FCGI_PARAMS`, in this order.
+    /// The name-value pairs sent as `FCGI_PARAMS`, in this order. [`Protocol::Http`](crate::Protocol::Http) says what
+    /// becomes of them there.
     pub params: Vec<(Vec<u8>, Vec<u8>)>,
-    /// The bytes sent as `FCGI_STDIN`.
+    /// The bytes sent as `FCGI_STDIN`, or as the content of an HTTP request.
     pub body: Vec<u8>,
     /// What the reply is checked against.
     pub expect: Expect,
@@ -21,14 +22,16 @@ pub struct RequestSpec {
 /// What a good reply is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expect {
-    /// The number in the CGI header `Status`; a reply without that header counts as 200.
+    /// The number in the CGI header `Status`, where a reply without that header counts as 200; or the status code of the
+    /// HTTP response.
     pub status: u16,
-    /// All that follows the CGI headers, byte for byte. `None`: anything is good.
+    /// All that follows the CGI headers, or the content of the HTTP response without its chunks' framing, byte for byte.
+    /// `None`: anything is good.
     pub body: Option<Vec<u8>>,
-    /// The `appStatus` of `FCGI_END_REQUEST`.
+    /// The `appStatus` of `FCGI_END_REQUEST`. HTTP has no such thing, and nothing is compared there.
     pub app_status: u32,
     /// Whether the output must end with an empty `FCGI_STDOUT` record before `FCGI_END_REQUEST`, as section 3.3 has
-    /// it. php-fpm, for one, leaves it out, and web servers put up with it.
+    /// it. php-fpm, for one, leaves it out, and web servers put up with it. Without meaning in HTTP.
     pub stdout_end: bool,
 }
 
@@ -104,14 +107,14 @@ impl RequestSpec {
         self
     }
 
-    /// Expects this CGI status.
+    /// Expects this CGI or HTTP status.
     #[must_use]
     pub fn expect_status(mut self, status: u16) -> Self {
         self.expect.status = status;
         self
     }
 
-    /// Expects this `appStatus`.
+    /// Expects this `appStatus` (FastCGI only).
     #[must_use]
     pub fn expect_app_status(mut self, app_status: u32) -> Self {
         self.expect.app_status = app_status;

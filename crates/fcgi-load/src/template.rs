@@ -1,6 +1,11 @@
 //! The bytes of a request, encoded once and then only copied.
 
+mod http;
+
+use crate::options::OptionsError;
 use crate::request::RequestSpec;
+
+pub(crate) use http::head as http_head;
 
 const VERSION: u8 = 1;
 const BEGIN_REQUEST: u8 = 1;
@@ -40,6 +45,13 @@ impl Template {
             template.ready = ready;
         }
         template
+    }
+
+    /// A request in HTTP, which has no id.
+    pub(crate) fn http(request: &RequestSpec, keep: bool) -> Result<Self, OptionsError> {
+        let mut bytes = http::head(request, keep)?;
+        bytes.extend_from_slice(&request.body);
+        Ok(Self { ready: bytes.clone(), bytes, ids: Vec::new() })
     }
 
     /// The requests with the ids `first + 1` to `end`, in one piece, if they are kept ready.

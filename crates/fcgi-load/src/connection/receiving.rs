@@ -1,32 +1,36 @@
 //! Reading replies, and the verdict on each.
 
+mod records;
+mod responses;
+
+use std::fmt::Display;
+
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
 use super::{Connection, Link, State};
 use crate::address::Mode;
 use crate::check::Fault;
+use crate::codec::Codec;
 use crate::core::{Core, IN_LIMIT};
-use crate::reply::{EndRequest, Part, Violation};
 use crate::report::ErrorKind;
-
-/// FCGI_END_REQUEST's protocolStatus (section 5.5).
-const REQUEST_COMPLETE: u8 = 0;
-const CANT_MPX_CONN: u8 = 1;
-const OVERLOADED: u8 = 2;
+use crate::request::Expect;
 
 impl Connection {
     #[inline]
     pub(super) fn receive(&mut self, core: &mut Core, to_the_end: bool) {
         while let Link::Up(socket) = &self.link {
             match rustix::net::recv(socket, &mut core.input[..], RecvFlags::empty()) {
-                Ok((0, _)) => return self.end(core, None),
+                Ok((0, _)) => return self.ended(core),
                 Ok((count, _)) => {
                     let now = core.now();
                     core.last_byte = now;
                     core.report.bytes_in += count as u64;
                     let input = std::mem::take(&mut core.input);
-                    self.read(core, &input[..count], now);
+                    match self.codec {
+                        Codec::FastCgi(_) => self.read_records(core, &input[..count], now),
+                        Codec::Http(_) => self.read_responses(core, &input[..count], now),
+                    }
                     core.input = input;
                     // epoll(7): a read that was not filled has emptied the socket. Only if the end has been seen
                     // already will no further event tell of it.
@@ -44,133 +48,88 @@ impl Connection {
         }
     }
 
-    #[inline]
-    fn read(&mut self, core: &mut Core, whole: &[u8], now: u64) {
-        let mut input = whole;
-        // Where in `whole` the reply under way began, and whose it is: what the golden copy is learnt from.
-        let mut piece = None;
-        loop {
-            let at = whole.len() - input.len();
-            let at_record = !self.records.is_mid_record();
-            if at_record && let Some(length) = self.golden(core, input) {
-                let index = usize::from(u16::from_be_bytes([input[2], input[3]])) - 1;
-                input = &input[length..];
-                self.completed(core, index, now);
-                if core.mode == Mode::Close {
-                    return self.served();
-                }
-                continue;
-            }
-            let part = match self.records.next(&mut input) {
-                Ok(Some(part)) => part,
-                Ok(None) => return,
-                Err(violation) => return self.violated(core, violation),
-            };
-            let id = match part {
-                Part::Stdout { id, .. }
-                | Part::StdoutEnd { id }
-                | Part::Stderr { id, .. }
-                | Part::End { id, .. } => id,
-                Part::Management { .. } => {
-                    return self.broke_protocol(core, None, "a management record nobody asked for");
-                }
-            };
-            // Section 3.3: an id is active from FCGI_BEGIN_REQUEST to FCGI_END_REQUEST.
-            let index = usize::from(id) - 1;
-            let Some(slot) = self.slots.get_mut(index).filter(|slot| slot.state == State::InFlight) else {
-                return self.broke_protocol(core, None, "a record with a request id that is not in flight");
-            };
-            if !slot.begun {
-                slot.begun = true;
-                slot.scan.reset();
-                piece = at_record.then_some((index, at));
-            } else if piece.is_some_and(|(known, _)| known != index) {
-                piece = None;
-            }
-            match part {
-                Part::Stdout { .. } | Part::StdoutEnd { .. } if slot.stdout_ended => {
-                    return self.broke_protocol(core, Some(index), "FCGI_STDOUT after its end");
-                }
-                Part::Stdout { content, .. } => {
-                    slot.scan.output(content, &core.exchange(slot.request).check.expect);
-                }
-                Part::StdoutEnd { .. } => slot.stdout_ended = true,
-                Part::Stderr { content, .. } => {
-                    core.report.stderr_bytes += content.len() as u64;
-                    // Counted, so a reply with error output is not learnt from.
-                    piece = None;
-                }
-                Part::End { end, .. } => {
-                    if self.judge(core, index, end) {
-                        core.report.parsed += 1;
-                        let stop = whole.len() - input.len();
-                        let ends = !self.records.is_mid_record();
-                        let check = &mut core.exchanges[usize::from(self.slots[index].request)].check;
-                        check.learn(piece.filter(|_| ends).map(|(_, start)| &whole[start..stop]));
-                        self.completed(core, index, now);
-                    }
-                    piece = None;
-                    if core.mode == Mode::Close {
-                        return self.served();
-                    }
-                }
-                Part::Management { .. } => {}
+    /// The server has closed the connection, which may be the end of a reply.
+    #[cold]
+    fn ended(&mut self, core: &mut Core) {
+        if !self.codec.ends_by_close() {
+            return self.end(core, None);
+        }
+        let now = core.now();
+        if self.judge_output(core, 0) {
+            self.parsed(core, 0, None, now);
+        }
+        self.close(core);
+    }
+
+    /// The reply is there, and no other comes on its connection.
+    fn close(&mut self, core: &mut Core) {
+        match core.mode {
+            Mode::Close => self.served(),
+            // It is opened again, at once.
+            Mode::Keep | Mode::Multiplex => {
+                self.clear();
+                self.pause(core, core.time);
             }
         }
     }
 
-    /// If the input begins with a whole good reply to a request that is in flight, the reply's length.
-    #[inline]
-    fn golden(&self, core: &Core, input: &[u8]) -> Option<usize> {
-        let &[_, _, high, low, ..] = input else { return None };
-        let index = usize::from(u16::from_be_bytes([high, low])).checked_sub(1)?;
-        let slot = self.slots.get(index).filter(|slot| slot.state == State::InFlight && !slot.begun)?;
-        core.exchange(slot.request).check.golden(index, input)
-    }
-
-    /// FCGI_KEEP_CONN was 0, and the reply is there: the connection has served. A web server too closes it here.
+    /// The request asked for no other on its connection, and the reply is there: the connection has served. A web server
+    /// too closes it here.
     fn served(&mut self) {
         self.clear();
         self.link = Link::Idle;
     }
 
-    /// The verdict on a whole reply that had to be parsed: whether it is good. What is not, is counted here.
+    /// What this slot's reply must be.
     #[inline]
-    fn judge(&mut self, core: &mut Core, index: usize, end: EndRequest) -> bool {
-        let slot = &mut self.slots[index];
-        let expect = &core.exchange(slot.request).check.expect;
-        let (kind, words) = match end.protocol_status {
-            CANT_MPX_CONN | OVERLOADED => return self.refused(core, index),
-            REQUEST_COMPLETE if !slot.stdout_ended && expect.stdout_end => {
-                (ErrorKind::Protocol, "FCGI_END_REQUEST before the end of FCGI_STDOUT".into())
-            }
-            REQUEST_COMPLETE => match slot.scan.verdict(expect) {
-                Ok(()) if end.app_status == expect.app_status => return true,
-                Ok(()) => {
-                    let words = format!("appStatus {} instead of {}", end.app_status, expect.app_status);
-                    (ErrorKind::AppStatus, words)
-                }
-                Err(Fault::Status(503)) => return self.refused(core, index),
-                Err(Fault::Status(other)) => {
-                    (ErrorKind::Status, format!("status {other} instead of {}", expect.status))
-                }
-                Err(Fault::Head) => {
-                    (ErrorKind::Content, "the CGI headers do not end, or their Status is no number".into())
-                }
-                Err(Fault::Body(length)) => {
-                    let expected = expect.body.as_ref().map_or(0, Vec::len);
-                    (
-                        ErrorKind::Content,
-                        format!("a body of {length} bytes that is not the {expected} expected ones"),
-                    )
-                }
-            },
-            other => (ErrorKind::ProtocolStatus, format!("protocolStatus {other} instead of 0")),
+    fn expect<'a>(&self, core: &'a Core, index: usize) -> &'a Expect {
+        &core.exchange(self.slots[index].request).check.expect
+    }
+
+    /// The verdict on status and body of a whole reply that had to be parsed: whether they are good. What is not, is
+    /// counted here.
+    #[inline]
+    fn judge_output(&mut self, core: &mut Core, index: usize) -> bool {
+        let expect = self.expect(core, index);
+        let fault = match self.slots[index].scan.verdict(expect) {
+            Ok(()) => return true,
+            Err(Fault::Status(503)) => return self.refused(core, index),
+            Err(fault) => fault,
         };
+        let (kind, words) = match fault {
+            Fault::Status(other) => {
+                (ErrorKind::Status, format!("status {other} instead of {}", expect.status))
+            }
+            Fault::Head => {
+                (ErrorKind::Content, "the CGI headers do not end, or their Status is no number".into())
+            }
+            Fault::Body(length) => {
+                let expected = expect.body.as_ref().map_or(0, Vec::len);
+                let words = format!("a body of {length} bytes that is not the {expected} expected ones");
+                (ErrorKind::Content, words)
+            }
+        };
+        self.wrong(core, index, kind, || words);
+        false
+    }
+
+    /// A whole reply is not the right one.
+    #[cold]
+    fn wrong(&mut self, core: &mut Core, index: usize, kind: ErrorKind, words: impl FnOnce() -> String) {
         self.failures = 0;
         self.has_served = true;
-        self.fail(core, index, kind, || words);
-        false
+        self.fail(core, index, kind, words);
+    }
+
+    /// A reply was parsed, and is good. `reply` is all of it, where later ones can be held against it.
+    #[inline]
+    fn parsed(&mut self, core: &mut Core, index: usize, reply: Option<&[u8]>, now: u64) {
+        core.report.parsed += 1;
+        let request = usize::from(self.slots[index].request);
+        let completed =
+            core.report.by_request.get(request).map_or(core.report.completed, |request| request.completed);
+        core.exchanges[request].check.learn(reply, completed);
+        self.completed(core, index, now);
     }
 
     #[inline]
@@ -202,7 +161,7 @@ impl Connection {
     }
 
     #[cold]
-    fn violated(&mut self, core: &mut Core, violation: Violation) {
+    fn violated(&mut self, core: &mut Core, violation: &impl Display) {
         self.broke_protocol(core, None, &violation.to_string());
     }
 

@@ -4,6 +4,8 @@ mod capacity;
 mod closed;
 mod command;
 mod failures;
+mod http;
+mod http_server;
 mod log;
 mod mix;
 mod modes;

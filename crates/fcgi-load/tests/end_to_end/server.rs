@@ -173,6 +173,14 @@ impl Peer {
         Some((kind, u16::from_be_bytes([a, b]), content))
     }
 
+    /// The next bytes, whatever they are; `None` once the client has closed.
+    pub(crate) fn some(&mut self) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; 64 << 10];
+        let count = self.stream.read(&mut bytes).ok().filter(|&count| count > 0)?;
+        bytes.truncate(count);
+        Some(bytes)
+    }
+
     /// Serves a connection that was accepted elsewhere.
     pub(crate) fn of(stream: UnixStream) -> Self {
         Self { stream: Box::new(stream), number: 0, requests: Vec::new() }
