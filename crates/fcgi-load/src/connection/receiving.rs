@@ -122,7 +122,7 @@ impl Connection {
     }
 
     /// A reply was parsed, and is good. `reply` is all of it, where later ones can be held against it.
-    #[inline]
+    #[inline(never)]
     fn parsed(&mut self, core: &mut Core, index: usize, reply: Option<&[u8]>, now: u64) {
         core.report.parsed += 1;
         let request = usize::from(self.slots[index].request);
@@ -132,7 +132,8 @@ impl Connection {
         self.completed(core, index, now);
     }
 
-    #[inline]
+    /// A reply is good. Once for each request, so a call counts.
+    #[inline(always)]
     fn completed(&mut self, core: &mut Core, index: usize, now: u64) {
         self.failures = 0;
         self.has_served = true;
