@@ -1,4 +1,4 @@
-//! `fcgi-load`: load on any FastCGI server, from the command line. See the library for what is measured and how.
+//! `fcgi-load`: load on any FastCGI or HTTP server, from the command line. See the library for what is measured and how.
 
 mod cli;
 
@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use clap::Parser;
-use fcgi_load::{Generator, Mode, Options, Report, Until, capacity};
+use fcgi_load::{Generator, Mode, Options, Protocol, Report, Until, capacity};
 
 use cli::args::{Args, BadInput};
 use cli::json::Document;
@@ -107,7 +107,7 @@ fn is_success(report: &Report, best_effort: bool) -> bool {
 
 /// Asks the server what it can take. Kept connections beyond that would wait for ever, so they are not opened.
 fn fit_to_capacity(options: &mut Options, args: &Args, notes: &mut Notes) -> anyhow::Result<()> {
-    if args.no_get_values {
+    if args.no_get_values || options.protocol == Protocol::Http {
         return Ok(());
     }
     let said = capacity(&options.address, options.timeout.min(CAPACITY_PATIENCE))?;

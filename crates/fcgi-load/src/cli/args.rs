@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use fcgi_load::{Address, Expect, Mode, Options, RequestSpec, Until};
+use fcgi_load::{Address, Expect, Mode, Options, OptionsError, Protocol, RequestSpec, Until};
 
-/// Puts load on a FastCGI server and checks every reply.
+/// Puts load on a FastCGI server, or on the web server before it, and checks every reply.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -28,6 +28,9 @@ Examples:
   php-fpm, which wants to know the script's file and does not end FCGI_STDOUT:
     fcgi-load unix:/run/php/php-fpm.sock --uri /x.php --param SCRIPT_FILENAME=/srv/x.php --allow-unterminated
 
+  The same load through the web server before it, over HTTP/1.1:
+    fcgi-load --http tcp:127.0.0.1:8080 --uri /hello --connections 8
+
   php-fpm that ends its workers after pm.max_requests, each request sent again as a web server would:
     fcgi-load unix:/run/php/php-fpm.sock -p SCRIPT_FILENAME=/srv/x.php --allow-unterminated --retry-closed
 
@@ -47,6 +50,10 @@ server could not be reached, or the result could not be written; 2 bad input; 13
 pub(crate) struct Args {
     /// The server: unix:PATH, unix:@NAME (an abstract name) or tcp:HOST:PORT
     address: Address,
+
+    /// Speak HTTP/1.1 and not FastCGI: the server is a web server, and --mode is keep or close
+    #[arg(long)]
+    http: bool,
 
     /// Path and query of the request
     #[arg(long, value_name = "URI", default_value = "/")]
@@ -88,11 +95,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
 
-    /// Sets a parameter, or adds one
+    /// Sets a parameter, or adds one (FastCGI only)
     #[arg(short, long = "param", value_name = "NAME=VALUE", value_parser = pair)]
     params: Vec<(String, String)>,
 
-    /// CGI status of a good reply
+    /// CGI or HTTP status of a good reply
     #[arg(long, value_name = "CODE", default_value_t = 200)]
     expect_status: u16,
 
@@ -100,9 +107,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     expect_body: Option<PathBuf>,
 
-    /// appStatus of a good reply
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    expect_app_status: u32,
+    /// appStatus of a good reply (FastCGI only) [default: 0]
+    #[arg(long, value_name = "N")]
+    expect_app_status: Option<u32>,
 
     /// Accept replies without the empty record that ends FCGI_STDOUT (php-fpm sends none)
     #[arg(long)]
@@ -116,7 +123,7 @@ pub(crate) struct Args {
     #[arg(long)]
     retry_closed: bool,
 
-    /// Do not ask FCGI_GET_VALUES first
+    /// Do not ask FCGI_GET_VALUES first; with --http nobody is asked
     #[arg(long)]
     pub(crate) no_get_values: bool,
 
@@ -132,11 +139,14 @@ pub(crate) struct BadInput(String);
 
 impl Args {
     pub(crate) fn options(&self) -> Result<(Options, Until), BadInput> {
+        if self.http {
+            self.check_http()?;
+        }
         let body = read(self.body.as_ref(), "--body")?;
         let expect = Expect {
             status: self.expect_status,
             body: read(self.expect_body.as_ref(), "--expect-body")?,
-            app_status: self.expect_app_status,
+            app_status: self.expect_app_status.unwrap_or_default(),
             stdout_end: !self.allow_unterminated,
         };
         if self.streams.is_some() && self.mode != Mode::Multiplex {
@@ -147,8 +157,12 @@ impl Args {
         for (name, value) in &self.params {
             request = request.param(name.as_str(), value.as_str());
         }
+        if self.http {
+            request = request.param("HTTP_HOST", host(&self.address));
+        }
         request.expect = expect;
         let options = Options {
+            protocol: if self.http { Protocol::Http } else { Protocol::FastCgi },
             mode: self.mode,
             connections: self.connections,
             streams: self.streams.unwrap_or(8),
@@ -157,13 +171,53 @@ impl Args {
             retry_closed: self.retry_closed,
             ..Options::new(self.address.clone(), request)
         };
-        options.validate().map_err(|error| BadInput(error.to_string()))?;
+        options.validate().map_err(|error| BadInput(Self::words(&error)))?;
         let until = match (self.requests, self.duration) {
             (Some(0), _) => return Err(BadInput("--requests must be at least 1".into())),
             (Some(count), _) => Until::Requests(count),
             (None, duration) => Until::Duration(duration.unwrap_or(Duration::from_secs(5))),
         };
         Ok((options, until))
+    }
+
+    /// Refuses what has a meaning in FastCGI alone.
+    fn check_http(&self) -> Result<(), BadInput> {
+        for (is_given, option) in [
+            (self.mode == Mode::Multiplex, "--mode multiplex"),
+            (self.streams.is_some(), "--streams"),
+            (!self.params.is_empty(), "--param"),
+            (self.expect_app_status.is_some(), "--expect-app-status"),
+            (self.allow_unterminated, "--allow-unterminated"),
+        ] {
+            if is_given {
+                return Err(BadInput(format!(
+                    "{option} has no meaning in HTTP: leave it out, or leave out --http"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong, by the name of the option that said it.
+    fn words(error: &OptionsError) -> String {
+        match error {
+            OptionsError::HttpParameter(name) if name == "REQUEST_METHOD" => {
+                "--method must be a word of HTTP, and not CONNECT".into()
+            }
+            OptionsError::HttpParameter(name) if name == "REQUEST_URI" => {
+                "--uri must not be empty, and have no spaces or control characters".into()
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
+/// The host that a client names which was given this address; none is known of a unix socket.
+fn host(address: &Address) -> &str {
+    match address {
+        // RFC 9110, 7.2: as in the URI, where the default port is left out.
+        Address::Tcp(host_port) => host_port.strip_suffix(":80").unwrap_or(host_port),
+        Address::Unix(_) | Address::Abstract(_) => "localhost",
     }
 }
 
@@ -214,6 +268,18 @@ mod tests {
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         for bad in ["5", "s", "-1s", "0s", "5 s", "5d", "1e9s", "", "9999999999999999999999h"] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_host_is_the_address_without_the_default_port() {
+        for (address, expected) in [
+            ("tcp:127.0.0.1:8080", "127.0.0.1:8080"),
+            ("tcp:example.org:80", "example.org"),
+            ("tcp:[::1]:80", "[::1]"),
+            ("unix:/run/web.sock", "localhost"),
+        ] {
+            assert_eq!(host(&address.parse().unwrap()), expected);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use fcgi_load::{Capacity, Mode, Options, Report, RequestSpec, Until};
+use fcgi_load::{Capacity, Mode, Options, Protocol, Report, RequestSpec, Until};
 use serde::Serialize;
 
 use super::clock::utc;
@@ -19,6 +19,7 @@ pub(crate) struct Document<'a> {
     /// Why there is no report.
     error: Option<String>,
     address: String,
+    protocol: Protocol,
     mode: Mode,
     connections: usize,
     streams: usize,
@@ -41,8 +42,8 @@ pub(crate) struct Document<'a> {
 struct Request {
     method: String,
     uri: String,
-    /// Bytes that are not UTF-8 are replaced.
-    params: BTreeMap<String, String>,
+    /// Bytes that are not UTF-8 are replaced. `None` in HTTP, as of all that it does not have.
+    params: Option<BTreeMap<String, String>>,
     body_bytes: usize,
     expect: Expect,
 }
@@ -51,8 +52,8 @@ struct Request {
 struct Expect {
     status: u16,
     body_bytes: Option<usize>,
-    app_status: u32,
-    stdout_end: bool,
+    app_status: Option<u32>,
+    stdout_end: Option<bool>,
 }
 
 impl<'a> Document<'a> {
@@ -76,6 +77,7 @@ impl<'a> Document<'a> {
             exit_status,
             error: outcome.err(),
             address: options.address.to_string(),
+            protocol: options.protocol,
             mode: options.mode,
             connections: options.connections,
             streams: options.streams_per_connection(),
@@ -85,7 +87,7 @@ impl<'a> Document<'a> {
             timeout_s: options.timeout.as_secs_f64(),
             retry_closed: options.retry_closed,
             // The command line gives one.
-            request: Request::of(&options.requests[0].request),
+            request: Request::of(&options.requests[0].request, options.protocol),
             capacity: notes.capacity,
             throughput: report.map(Report::throughput),
             achieved_rate: report.map(Report::achieved_rate),
@@ -98,20 +100,22 @@ impl<'a> Document<'a> {
 }
 
 impl Request {
-    fn of(request: &RequestSpec) -> Self {
+    fn of(request: &RequestSpec, protocol: Protocol) -> Self {
+        let is_fastcgi = protocol == Protocol::FastCgi;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let value = |name: &[u8]| text(request.value(name).unwrap_or_default());
         let expect = &request.expect;
         Self {
             method: value(b"REQUEST_METHOD"),
             uri: value(b"REQUEST_URI"),
-            params: request.params.iter().map(|(name, value)| (text(name), text(value))).collect(),
+            params: is_fastcgi
+                .then(|| request.params.iter().map(|(name, value)| (text(name), text(value))).collect()),
             body_bytes: request.body.len(),
             expect: Expect {
                 status: expect.status,
                 body_bytes: expect.body.as_ref().map(Vec::len),
-                app_status: expect.app_status,
-                stdout_end: expect.stdout_end,
+                app_status: is_fastcgi.then_some(expect.app_status),
+                stdout_end: is_fastcgi.then_some(expect.stdout_end),
             },
         }
     }

@@ -27,8 +27,8 @@ impl fmt::Display for Table<'_> {
         };
         writeln!(
             f,
-            "{}, {}: {} connections{each}, {loop_}",
-            options.address, options.mode, options.connections
+            "{}, {}, {}: {} connections{each}, {loop_}",
+            options.address, options.protocol, options.mode, options.connections
         )?;
         if let Some(capacity) = self.notes.capacity {
             row(f, "server says", &says(&capacity))?;

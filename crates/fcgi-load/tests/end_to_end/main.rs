@@ -5,6 +5,7 @@ mod closed;
 mod command;
 mod failures;
 mod http;
+mod http_command;
 mod http_server;
 mod log;
 mod mix;
