@@ -9,6 +9,7 @@
 //!
 //!   experiment::run ──► Record ──► report::page, report::markdown
 //!   series::measure ──► Measured ──► Criterion, report::series_page
+//!   startup::run ──► StartTrial, ...
 //! ```
 //!
 //! No strategy is named here: a package called `strategy-*` in the workspace is one, and a folder of `data/peers` is
@@ -29,6 +30,7 @@ pub mod report;
 mod rng;
 pub mod series;
 pub mod soak;
+pub mod startup;
 pub mod workload;
 
 pub use check::check;
