@@ -9,6 +9,7 @@
 
 mod account;
 mod admission;
+mod asked;
 mod cpu;
 mod launch;
 mod load;
@@ -28,19 +29,21 @@ use fcgi_load::Mode;
 pub(crate) use launch::REST;
 #[cfg(test)]
 pub(crate) use launch::quantiles;
-pub use machine::name_now;
+pub(crate) use machine::date;
+pub use machine::{name_now, today};
 pub use record::{
     Ask, BUSY_WHEN_IDLE, FORMAT, Figures, Machine, OLDEST_FORMAT, Participant, Plan, Record, Skipped,
     Switches, SystemCalls, Trial, Verified, Versions, Worker, twin_of,
 };
 pub use regime::Regime;
+pub(crate) use schedule::{Cell, Contender};
 pub use slices::Slices;
 
 use crate::entry::{Entry, Kind};
 use crate::launch::Family;
+use crate::rng::Rng;
 use launch::Launcher;
 use regime::Cores;
-use schedule::Cell;
 
 /// How long each turn runs before it is timed. A connection that has rested has its first request in a turn, which is none
 /// of its usual ones.
@@ -176,18 +179,18 @@ pub fn run(
     }
     if counts_system_calls && record.system_calls.is_empty() {
         // Everybody once in each mode, for `/hello`, with the first number of processes.
-        let is_hello = |cell: &&Cell| cell.ask == Ask::hello(cell.ask.mode);
-        let diagnosed = cells.iter().filter(|cell| plan.processes.first() == Some(&cell.processes));
+        let is_hello = |cell: &&Cell| *cell.ask() == Ask::hello(cell.ask().mode);
+        let diagnosed = cells.iter().filter(|cell| plan.processes.first() == Some(&cell.processes()));
         let diagnosed = diagnosed.filter(is_hello);
-        let contenders = diagnosed.flat_map(|cell| cell.contenders.iter().map(move |one| (cell, one)));
         let twin = twin_of(&record.reference);
-        for (cell, contender) in contenders.filter(|(_, contender)| contender.name != twin) {
+        let contenders = diagnosed.flat_map(|cell| &cell.contenders);
+        for contender in contenders.filter(|contender| contender.name != twin) {
             if stop.load(Ordering::Relaxed) {
                 return Ok(record);
             }
-            see(Seen::SystemCalls(&contender.name, cell.ask.mode));
+            see(Seen::SystemCalls(&contender.name, contender.ask.mode));
             let entry = lineup.entries[contender.participant];
-            record.system_calls.push(system_calls::count(&plan, &cores, entry, cell, contender));
+            record.system_calls.push(system_calls::count(&plan, &cores, entry, contender));
         }
     }
     Ok(record)
@@ -210,6 +213,38 @@ pub fn launch(
     let cores = Cores::of(plan)?;
     let launcher = Launcher { plan, cores: &cores, lineup, stop };
     Ok(launcher.all(&launcher.cells(reference), number, see))
+}
+
+/// Runs a cell once, for whoever plans cells otherwise: a trial of each contender. None where it was told to stop.
+///
+/// # Errors
+///
+/// The regime cannot be had here.
+pub(crate) fn run_cell(
+    plan: &Plan,
+    lineup: &Lineup<'_>,
+    cell: &Cell,
+    number: usize,
+    rng: &mut Rng,
+    stop: &AtomicBool,
+) -> anyhow::Result<Option<Vec<Trial>>> {
+    let cores = Cores::of(plan)?;
+    let launcher = Launcher { plan, cores: &cores, lineup, stop };
+    Ok(launcher.run(cell, number, rng, &mut |_| ()))
+}
+
+/// Counts the system calls of a contender.
+///
+/// # Errors
+///
+/// The regime cannot be had here.
+pub(crate) fn count_system_calls(
+    plan: &Plan,
+    lineup: &Lineup<'_>,
+    contender: &Contender,
+) -> anyhow::Result<SystemCalls> {
+    let cores = Cores::of(plan)?;
+    Ok(system_calls::count(plan, &cores, lineup.entries[contender.participant], contender))
 }
 
 /// The entry that the others are compared to: the one asked for, or the first strategy that takes part in most modes.

@@ -26,6 +26,7 @@ pub mod front_ends;
 pub mod mix;
 mod pools;
 pub mod programs;
+pub mod question;
 pub mod report;
 mod rng;
 pub mod series;

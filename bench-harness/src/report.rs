@@ -14,6 +14,7 @@ mod lines;
 mod markdown;
 mod metric;
 mod page;
+pub mod question;
 mod sentences;
 mod series;
 mod statistics;

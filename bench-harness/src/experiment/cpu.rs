@@ -98,6 +98,11 @@ impl Clocks {
         Self { ended: processes.len() - clocks.len(), clocks }
     }
 
+    /// Whether there is no process at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.clocks.is_empty() && self.ended == 0
+    }
+
     /// What all their threads have used, of those that live.
     pub(super) fn cpu(&self) -> Duration {
         self.clocks.iter().filter_map(|(_, clock)| read(*clock).ok()).sum()

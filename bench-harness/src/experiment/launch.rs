@@ -14,6 +14,7 @@ use fcgi_load::{Latency, Until};
 use rustix::process::Signal;
 
 use super::account::Account;
+use super::asked::Asked;
 use super::cpu::{self, Clocks};
 use super::load::Load;
 use super::record::{BUSY_WHEN_IDLE, Figures, Plan, Trial, Worker};
@@ -22,7 +23,6 @@ use super::schedule::{self, Cell, Contender};
 use super::slices::Slices;
 use super::{Lineup, Seen};
 use crate::entry::Entry;
-use crate::launch::Pool;
 use crate::rng::Rng;
 use crate::usage;
 
@@ -41,16 +41,18 @@ pub(super) struct Launcher<'a> {
     pub(super) stop: &'a AtomicBool,
 }
 
-/// A contender with its pool, while it lives.
+/// A contender, while it lives.
 struct Living<'a> {
     contender: &'a Contender,
     entry: &'a Entry,
     /// It costs time when idle, so it is stopped while others have their turn.
     is_stopped_when_idle: bool,
-    pool: Pool,
+    asked: Asked,
     load: Load,
     clocks: Clocks,
-    /// Where processes end meanwhile, whose time no clock tells. It outlives the pool.
+    /// Of the web server's processes: none where there is no web server.
+    front_end: Clocks,
+    /// Where processes end meanwhile, whose time no clock tells. It outlives the workers.
     account: Option<Account>,
     /// At the first slice.
     before: cpu::Usage,
@@ -83,7 +85,7 @@ impl Launcher<'_> {
         let mut trials = Vec::new();
         for cell in order {
             let of_cell = self.run(cell, number, &mut rng, &mut |cycle| {
-                let (ask, processes) = (&cell.ask, cell.processes);
+                let (ask, processes) = (cell.ask(), cell.processes());
                 see(Seen::Cycle { done: done + cycle, of, launch: number, ask, processes });
             })?;
             done += plan.slices;
@@ -107,7 +109,7 @@ impl Launcher<'_> {
 
     /// Runs a cell once. Whatever goes wrong voids a contender's part, and the others go on.
     /// None where the experiment was stopped.
-    fn run(
+    pub(super) fn run(
         &self,
         cell: &Cell,
         number: usize,
@@ -115,7 +117,7 @@ impl Launcher<'_> {
         see: &mut dyn FnMut(usize),
     ) -> Option<Vec<Trial>> {
         let mut living: Vec<anyhow::Result<Living<'_>>> =
-            cell.contenders.iter().map(|contender| self.start(cell, contender)).collect();
+            cell.contenders.iter().map(|contender| self.start(contender)).collect();
         let mut order: Vec<usize> = (0..living.len()).collect();
         for cycle in 0..self.plan.slices {
             see(cycle);
@@ -140,8 +142,8 @@ impl Launcher<'_> {
             Trial {
                 launch: number,
                 entry: contender.name.clone(),
-                ask: cell.ask.clone(),
-                processes: cell.processes,
+                ask: contender.ask.clone(),
+                processes: contender.processes,
                 connections: contender.connections,
                 streams: contender.streams,
                 void,
@@ -151,13 +153,13 @@ impl Launcher<'_> {
         Some(cell.contenders.iter().zip(ended).map(trial).collect())
     }
 
-    fn start<'a>(&'a self, cell: &Cell, contender: &'a Contender) -> anyhow::Result<Living<'a>> {
+    fn start<'a>(&'a self, contender: &'a Contender) -> anyhow::Result<Living<'a>> {
         let entry = self.lineup.entries[contender.participant];
-        let division = self.cores.during(&cell.ask);
-        let pool = division.launch(entry, self.plan.family, cell.processes)?;
+        let division = self.cores.during(&contender.ask);
+        let asked = Asked::start(division, self.plan, entry, contender)?;
         let generators = division.generators();
-        let mut load = Load::new(&pool, entry, &cell.ask, contender, self.plan.rate, generators)?;
-        let roots = pool.started_pids();
+        let mut load = Load::new(&asked, entry, contender, self.plan.rate, generators)?;
+        let roots = asked.roots();
         let at_start = cpu::Usage::of(&roots);
         let warm_up = load.run(Until::Duration(self.plan.warm_up))?.requests;
         let before = cpu::Usage::of(&roots);
@@ -167,9 +169,10 @@ impl Launcher<'_> {
             entry,
             is_stopped_when_idle: self.lineup.participants[contender.participant].idle_share > BUSY_WHEN_IDLE,
             clocks: Clocks::of(&before),
+            front_end: Clocks::of(&cpu::Usage::of(&asked.front_end_pids())),
             account,
             before,
-            pool,
+            asked,
             load,
             warm_up,
             lead_in: 0,
@@ -195,10 +198,14 @@ impl Living<'_> {
             self.lead_in += self.load.run(Until::Duration(plan.lead_in))?.requests;
         }
         let (cpu, delay) = (self.cpu()?, self.clocks.run_delay());
+        let front_end = self.front_end.cpu();
         let answered = self.load.run(Until::Duration(plan.slice))?;
         let used = self.cpu()?.saturating_sub(cpu);
         let slices = &mut self.slices;
         slices.cpu_ns.push(nanoseconds(used));
+        if !self.front_end.is_empty() {
+            slices.front_end_cpu_ns.push(nanoseconds(self.front_end.cpu().saturating_sub(front_end)));
+        }
         slices
             .run_delay_ns
             .extend(delay.zip(self.clocks.run_delay()).map(|(before, after)| after.saturating_sub(before)));
@@ -228,11 +235,11 @@ impl Living<'_> {
     }
 
     fn end(self) -> anyhow::Result<Figures> {
-        let Self { pool, load, mut slices, .. } = self;
+        let Self { asked, load, mut slices, .. } = self;
         if self.is_stopped_when_idle {
             self.clocks.signal(Signal::CONT);
         }
-        let after = cpu::Usage::of(&pool.started_pids());
+        let after = cpu::Usage::of(&asked.roots());
         let (total, user_share) = after.since(&self.before);
         let requests = slices.requests.iter().sum();
         let have_ended = after.has_reaped_since(&self.before) || self.clocks.have_lost();
@@ -244,22 +251,25 @@ impl Living<'_> {
             slices.cpu()
         };
         // While the connections are still held.
-        let workers = pool.worker_pids().into_iter().filter_map(|pid| {
+        let workers = asked.worker_pids().into_iter().filter_map(|pid| {
             let usage = usage::of(pid).ok()?;
             let cpu = after.of_process_since(pid, &self.before);
             Some(Worker { rss_kib: usage.rss_kib, pss_kib: usage.pss_kib, threads: usage.threads, cpu })
         });
         let workers = workers.collect();
         drop(load);
+        let tells_switches = asked.tells_switches();
         let reaped = cpu::reaped_switches();
-        self.entry.end(pool).map_err(|error| anyhow::anyhow!("{}: {error}", self.contender.name))?;
+        asked.end(self.entry).map_err(|error| anyhow::anyhow!("{}: {error}", self.contender.name))?;
         let all_requests = self.warm_up + self.lead_in + requests;
         let switches = cpu::switches(reaped, cpu::reaped_switches(), all_requests);
+        let front_end_cpu = (!self.front_end.is_empty()).then(|| slices.front_end_cpu());
         let (latency_p50_ns, latency_p99_ns) = quantiles(&self.latency);
         Ok(Figures {
             requests,
             elapsed: Duration::from_nanos(slices.elapsed_ns.iter().sum()),
             worker_cpu,
+            front_end_cpu,
             user_share,
             generator_cpu: self.generator_cpu,
             latency_p50_ns,
@@ -267,7 +277,7 @@ impl Living<'_> {
             achieved_by_offered: self.achieved_by_offered,
             peak_in_flight: self.peak_in_flight,
             parsed: self.parsed,
-            switches,
+            switches: switches.filter(|_| tells_switches),
             workers,
             slices,
         })

@@ -6,10 +6,9 @@ use std::time::Duration;
 use anyhow::bail;
 use fcgi_load::{Generator, Latency, Mode, Options, Report, Until};
 
-use super::record::Ask;
+use super::asked::Asked;
 use super::schedule::Contender;
 use crate::entry::Entry;
-use crate::launch::Pool;
 
 /// How long a server may leave a request unanswered.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,26 +36,27 @@ pub(super) struct Answered {
 impl Load {
     /// Opens a contender's connections, divided among so many generators.
     pub(super) fn new(
-        pool: &Pool,
+        asked: &Asked,
         entry: &Entry,
-        ask: &Ask,
         contender: &Contender,
         rate: Option<f64>,
         generators: usize,
     ) -> anyhow::Result<Self> {
         let generators = generators.clamp(1, contender.connections);
+        let (protocol, mode) = asked.speaks(&contender.ask);
         let generator = |index: usize| {
             let connections =
                 contender.connections * (index + 1) / generators - contender.connections * index / generators;
             let share = connections as f64 / contender.connections as f64;
             let options = Options {
-                mode: ask.mode,
+                protocol,
+                mode,
                 connections,
-                streams: if ask.mode == Mode::Multiplex { contender.streams } else { 1 },
+                streams: if mode == Mode::Multiplex { contender.streams } else { 1 },
                 timeout: PATIENCE,
                 rate: rate.map(|rate| rate * share),
-                requests: ask.workload.shares(entry),
-                ..Options::new(pool.address().clone(), entry.hello())
+                requests: contender.ask.workload.shares(entry),
+                ..Options::new(asked.address(), entry.hello())
             };
             Ok(Generator::new(options)?)
         };
@@ -128,6 +128,7 @@ fn checked(report: Report) -> anyhow::Result<Answered> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::Ask;
     use super::*;
     use crate::launch::Family;
 
@@ -136,17 +137,16 @@ mod tests {
         let source =
             crate::discover::sources().unwrap().into_iter().find(|source| !source.is_floor()).unwrap();
         let entry = Entry::Strategy(crate::builds::build(&source).unwrap());
-        let pool = entry.launch(Family::Unix, 8).unwrap();
-        let ask = Ask::hello(Mode::Close);
-        let contender =
-            Contender { participant: 0, name: source.name().to_owned(), connections: 5, streams: 1 };
+        let asked = Asked::Pool(entry.launch(Family::Unix, 8).unwrap());
+        let (name, ask) = (source.name().to_owned(), Ask::hello(Mode::Close));
+        let contender = Contender { participant: 0, name, ask, processes: 8, connections: 5, streams: 1 };
         for (generators, expected) in [(1, 1), (2, 2), (9, 5)] {
-            let mut load = Load::new(&pool, &entry, &ask, &contender, None, generators).unwrap();
+            let mut load = Load::new(&asked, &entry, &contender, None, generators).unwrap();
             assert_eq!(load.0.len(), expected);
             let answered = load.run(Until::Requests(10)).unwrap();
             assert_eq!(answered.requests, 10 * expected as u64);
             assert_eq!(answered.latency.len(), answered.requests);
         }
-        entry.end(pool).unwrap();
+        asked.end(&entry).unwrap();
     }
 }

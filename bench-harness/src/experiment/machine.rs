@@ -10,7 +10,7 @@ use crate::discover::harness_folder;
 
 impl Machine {
     /// This one, now.
-    pub(super) fn here() -> Self {
+    pub(crate) fn here() -> Self {
         let kernel = ["ostype", "osrelease"].map(|name| line(format!("/proc/sys/kernel/{name}")));
         Self {
             host: host(),
@@ -27,7 +27,7 @@ impl Machine {
 
 impl Versions {
     /// Of the working tree that the strategies are built from.
-    pub(super) fn here() -> Self {
+    pub(crate) fn here() -> Self {
         let status = said("git", &["status", "--porcelain", "--untracked-files=no"]);
         Self {
             commit: said("git", &["rev-parse", "HEAD"]),
@@ -38,8 +38,13 @@ impl Versions {
 }
 
 /// The time in UTC, as 2007-12-31T23:59:59Z.
-pub(super) fn date() -> String {
+pub(crate) fn date() -> String {
     said("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]).unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// The day in UTC, as 2007-12-31.
+pub fn today() -> String {
+    date().chars().take(10).collect()
 }
 
 fn host() -> String {

@@ -9,6 +9,7 @@ use super::machine;
 use super::regime::Regime;
 use super::slices::Slices;
 use crate::entry::Kind;
+use crate::front_ends::Server;
 use crate::launch::Family;
 use crate::mix::Mix;
 
@@ -161,6 +162,10 @@ pub struct Ask {
     /// beside them.
     #[serde(default, skip_serializing_if = "is_not")]
     pub on_all_cores: bool,
+    /// The web server before the workers, which uses its connections to them as `mode` says and is asked by HTTP; none where the
+    /// generator speaks FastCGI itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub front_end: Option<Server>,
 }
 
 impl Ask {
@@ -171,7 +176,7 @@ impl Ask {
 
     /// For this, in the plan's regime.
     pub fn of(mode: Mode, workload: Mix) -> Self {
-        Self { mode, workload, on_all_cores: false }
+        Self { mode, workload, on_all_cores: false, front_end: None }
     }
 }
 
@@ -297,7 +302,15 @@ pub struct Figures {
     /// User and system time of all the pool's processes, reaped children included.
     #[serde(rename = "worker_cpu_s", with = "seconds")]
     pub worker_cpu: Duration,
-    /// Of it in user mode, as the kernel's ticks sample it; none where that is not known.
+    /// User and system time of the web server before them, if there is one.
+    #[serde(
+        rename = "front_end_cpu_s",
+        default,
+        with = "maybe_seconds",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub front_end_cpu: Option<Duration>,
+    /// Of the workers' in user mode, as the kernel's ticks sample it; none where that is not known.
     pub user_share: Option<f64>,
     /// User and system time of the generator's thread.
     #[serde(rename = "generator_cpu_s", with = "seconds")]
@@ -369,6 +382,29 @@ fn one() -> usize {
 
 fn is_not(flag: &bool) -> bool {
     !flag
+}
+
+/// The same, where there may be none.
+mod maybe_seconds {
+    use super::{Deserialize, Deserializer, Duration, Serializer, seconds};
+
+    pub(super) fn serialize<S: Serializer>(
+        duration: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => seconds::serialize(duration, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let seconds = Option::<f64>::deserialize(deserializer)?;
+        let duration = |seconds| Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom);
+        seconds.map(duration).transpose()
+    }
 }
 
 /// Durations as seconds.

@@ -102,7 +102,13 @@ impl Division {
         Ok(self.among_workers(|| entry.launch_on(family, processes, self.pinned))??)
     }
 
-    fn among_workers<T>(&self, start: impl FnOnce() -> T) -> io::Result<T> {
+    /// How many cores the workers are pinned to, if they are.
+    pub(super) fn pinned(&self) -> Option<usize> {
+        self.pinned
+    }
+
+    /// Does something where the workers belong.
+    pub(super) fn among_workers<T>(&self, start: impl FnOnce() -> T) -> io::Result<T> {
         sched_setaffinity(None, &self.workers)?;
         let started = start();
         sched_setaffinity(None, &self.generator)?;

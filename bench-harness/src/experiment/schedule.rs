@@ -4,23 +4,36 @@ use fcgi_load::Mode;
 
 use super::record::{Ask, Participant, Plan, twin_of};
 
-/// What is compared: all that take part, asked in the same way.
+/// What is compared, at least one contender: all of it lives at the same time. In a comparison all are asked in the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Cell {
-    pub(super) ask: Ask,
-    pub(super) processes: usize,
-    pub(super) contenders: Vec<Contender>,
+pub(crate) struct Cell {
+    pub(crate) contenders: Vec<Contender>,
 }
 
-/// Who is asked.
+impl Cell {
+    /// What its first is asked: in a comparison, all of them.
+    pub(crate) fn ask(&self) -> &Ask {
+        &self.contenders[0].ask
+    }
+
+    /// The processes of its first: in a comparison, of all.
+    pub(crate) fn processes(&self) -> usize {
+        self.contenders[0].processes
+    }
+}
+
+/// Who is asked, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Contender {
+pub(crate) struct Contender {
     /// Its place among the participants.
-    pub(super) participant: usize,
+    pub(crate) participant: usize,
     /// The name that it runs under: the participant's, or its twin's.
-    pub(super) name: String,
-    pub(super) connections: usize,
-    pub(super) streams: usize,
+    pub(crate) name: String,
+    pub(crate) ask: Ask,
+    pub(crate) processes: usize,
+    /// The generator's, behind a web server those to this.
+    pub(crate) connections: usize,
+    pub(crate) streams: usize,
 }
 
 /// All cells of a plan.
@@ -30,7 +43,7 @@ pub(super) fn cells(plan: &Plan, participants: &[Participant], reference: &str) 
         for &processes in &plan.processes {
             let contenders = contenders(plan, participants, reference, ask, processes);
             if !contenders.is_empty() {
-                cells.push(Cell { ask: ask.clone(), processes, contenders });
+                cells.push(Cell { contenders });
             }
         }
     }
@@ -51,9 +64,7 @@ fn contenders(
     };
     let all = participants.iter().enumerate();
     for (index, participant) in all.filter(|(_, participant)| is_asked(participant)) {
-        let Some((connections, streams)) = offer(plan, participant, ask.mode, processes) else { continue };
-        let contender =
-            Contender { participant: index, name: participant.name.clone(), connections, streams };
+        let Some(contender) = Contender::of(plan, index, participant, ask, processes) else { continue };
         if participant.name == reference {
             contenders.push(Contender { name: twin_of(reference), ..contender.clone() });
         }
@@ -66,15 +77,32 @@ fn contenders(
     contenders
 }
 
+impl Contender {
+    /// None where it cannot be asked so.
+    pub(crate) fn of(
+        plan: &Plan,
+        index: usize,
+        participant: &Participant,
+        ask: &Ask,
+        processes: usize,
+    ) -> Option<Self> {
+        let (connections, streams) = offer(plan, participant, ask, processes)?;
+        let (name, ask) = (participant.name.clone(), ask.clone());
+        Some(Self { participant: index, name, ask, processes, connections, streams })
+    }
+}
+
 /// What of the load an entry is offered: no more connections kept than the pool holds, for then requests would wait
-/// for a connection that idles; and several requests on one only where they are taken.
-fn offer(plan: &Plan, entry: &Participant, mode: Mode, processes: usize) -> Option<(usize, usize)> {
+/// for a connection that idles; and several requests on one only where they are taken. A web server is offered all of it on
+/// connections of their own, however it uses its own.
+fn offer(plan: &Plan, entry: &Participant, ask: &Ask, processes: usize) -> Option<(usize, usize)> {
     let holds = entry.connections.saturating_mul(processes).max(1);
-    let (connections, streams) = plan.load(mode);
-    match mode {
+    let (connections, streams) = plan.load(ask.mode);
+    match ask.mode {
+        Mode::Multiplex if !entry.multiplexes => None,
+        Mode::Multiplex if ask.front_end.is_some() => Some((plan.clients, 1)),
         Mode::Close => Some((connections, 1)),
         Mode::Keep => Some((connections.min(holds), 1)),
-        Mode::Multiplex if !entry.multiplexes => None,
         Mode::Multiplex => {
             // At least one for each process, so that none is left out, and the load spread over them.
             let requests = connections * streams;
@@ -161,7 +189,7 @@ mod tests {
     #[test]
     fn a_pool_is_offered_no_more_than_it_holds() {
         let one = participant("one", 1, false);
-        let offers = |mode, processes| offer(&plan(), &one, mode, processes);
+        let offers = |mode, processes| offer(&plan(), &one, &Ask::hello(mode), processes);
         assert_eq!(offers(Mode::Close, 3), Some((16, 1)));
         assert_eq!(offers(Mode::Keep, 3), Some((3, 1)));
         assert_eq!(offers(Mode::Multiplex, 3), None);
@@ -170,18 +198,18 @@ mod tests {
     #[test]
     fn multiplexed_connections_reach_every_process_and_hold_all_clients() {
         let many = participant("many", 1000, true);
-        assert_eq!(offer(&plan(), &many, Mode::Multiplex, 1), Some((2, 8)));
-        assert_eq!(offer(&plan(), &many, Mode::Multiplex, 3), Some((3, 6)));
-        assert_eq!(offer(&plan(), &many, Mode::Multiplex, 100), Some((16, 1)));
+        let multiplexed = |processes| offer(&plan(), &many, &Ask::hello(Mode::Multiplex), processes);
+        assert_eq!([1, 3, 100].map(multiplexed), [Some((2, 8)), Some((3, 6)), Some((16, 1))]);
     }
 
     #[test]
     fn multiplexed_connections_may_be_counted_by_themselves() {
         let plan = Plan { clients: 8, streams: 64, multiplexed: Some(8), ..plan() };
         let many = participant("many", 1000, true);
-        assert_eq!(offer(&plan, &many, Mode::Keep, 1), Some((8, 1)));
-        assert_eq!(offer(&plan, &many, Mode::Multiplex, 1), Some((8, 64)));
-        assert_eq!(offer(&plan, &participant("three", 3, true), Mode::Multiplex, 1), Some((3, 64)));
+        let three = participant("three", 3, true);
+        assert_eq!(offer(&plan, &many, &Ask::hello(Mode::Keep), 1), Some((8, 1)));
+        assert_eq!(offer(&plan, &many, &Ask::hello(Mode::Multiplex), 1), Some((8, 64)));
+        assert_eq!(offer(&plan, &three, &Ask::hello(Mode::Multiplex), 1), Some((3, 64)));
     }
 
     #[test]
@@ -192,12 +220,12 @@ mod tests {
         assert_eq!(cells.len(), 3 * 2);
         for cell in cells {
             let names: Vec<&str> = cell.contenders.iter().map(|contender| contender.name.as_str()).collect();
-            let expected = if cell.ask.mode == Mode::Multiplex {
+            let expected = if cell.ask().mode == Mode::Multiplex {
                 vec!["b (twin)", "b"]
             } else {
                 vec!["a", "b (twin)", "b"]
             };
-            assert_eq!(names, expected, "{}", cell.ask.mode);
+            assert_eq!(names, expected, "{}", cell.ask().mode);
         }
     }
 }

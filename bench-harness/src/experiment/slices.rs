@@ -18,6 +18,9 @@ pub struct Slices {
     /// group could be had: no clock tells their time before.
     #[serde(with = "column")]
     pub cpu_ns: Vec<u64>,
+    /// Nanoseconds of processor time of the web server; nothing where there is none.
+    #[serde(default, with = "column", skip_serializing_if = "Vec::is_empty")]
+    pub front_end_cpu_ns: Vec<u64>,
     /// Nanoseconds for which the workers' threads could have run and had to wait for a processor: others took it. Nothing
     /// where the kernel does not count it.
     #[serde(with = "column")]
@@ -43,6 +46,11 @@ impl Slices {
     /// Processor time in all of them.
     pub(crate) fn cpu(&self) -> Duration {
         Duration::from_nanos(self.cpu_ns.iter().sum())
+    }
+
+    /// The web server's, in all of them.
+    pub(crate) fn front_end_cpu(&self) -> Duration {
+        Duration::from_nanos(self.front_end_cpu_ns.iter().sum())
     }
 
     /// How many threads waited for a processor, on the average over the time of all slices.
@@ -79,6 +87,7 @@ mod tests {
             elapsed_ns: vec![1_000_000, 1_000_000],
             cpu_ns: vec![500_000, 500_000],
             run_delay_ns: vec![0, 200_000],
+            ..Slices::default()
         };
         let json = serde_json::to_string(&slices).unwrap();
         assert!(json.contains("\"requests\":\"100 50\""), "{json}");

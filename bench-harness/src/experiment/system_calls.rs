@@ -11,10 +11,11 @@ use anyhow::{Context, bail};
 use fcgi_load::Until;
 use rustix::process::Signal;
 
+use super::asked::Asked;
 use super::load::Load;
 use super::record::{Plan, SystemCalls};
 use super::regime::Cores;
-use super::schedule::{Cell, Contender};
+use super::schedule::Contender;
 use crate::entry::Entry;
 use crate::process::Process;
 
@@ -26,32 +27,25 @@ const WARM_UP: u64 = 200;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Counts the system calls of a pool while it answers; says why where that is impossible here.
-pub(super) fn count(
-    plan: &Plan,
-    cores: &Cores,
-    entry: &Entry,
-    cell: &Cell,
-    contender: &Contender,
-) -> SystemCalls {
-    let (counted_by, requests, calls) = match strace(plan, cores, entry, cell, contender) {
+pub(super) fn count(plan: &Plan, cores: &Cores, entry: &Entry, contender: &Contender) -> SystemCalls {
+    let (counted_by, requests, calls) = match strace(plan, cores, entry, contender) {
         Ok((requests, calls)) => (Ok("strace".to_owned()), requests, calls),
         Err(why) => (Err(format!("{why:#}")), 0, Vec::new()),
     };
-    SystemCalls { entry: contender.name.clone(), mode: cell.ask.mode, counted_by, requests, calls }
+    SystemCalls { entry: contender.name.clone(), mode: contender.ask.mode, counted_by, requests, calls }
 }
 
 fn strace(
     plan: &Plan,
     cores: &Cores,
     entry: &Entry,
-    cell: &Cell,
     contender: &Contender,
 ) -> anyhow::Result<(u64, Vec<(String, u64)>)> {
-    let pool = cores.during(&cell.ask).launch(entry, plan.family, cell.processes)?;
-    let mut load = Load::new(&pool, entry, &cell.ask, contender, None, 1)?;
+    let asked = Asked::start(cores.during(&contender.ask), plan, entry, contender)?;
+    let mut load = Load::new(&asked, entry, contender, None, 1)?;
     load.run(Until::Requests(WARM_UP))?;
 
-    let traced = super::cpu::Usage::of(&pool.started_pids()).processes();
+    let traced = super::cpu::Usage::of(&asked.roots()).processes();
     let table = tempfile::NamedTempFile::new()?;
     let mut command = Command::new("strace");
     command.args(["-c", "-f", "-q", "-o"]).arg(table.path()).stdin(Stdio::null());
@@ -66,7 +60,7 @@ fn strace(
 
     let answered = answered?;
     drop(load);
-    entry.end(pool)?;
+    asked.end(entry)?;
     Ok((answered.requests, read_table(&fs::read_to_string(table.path())?)))
 }
 

@@ -46,7 +46,7 @@ pub(crate) fn of(findings: &Findings<'_>) -> String {
     text
 }
 
-fn table(table: &Table) -> String {
+pub(crate) fn table(table: &Table) -> String {
     let line = |cells: &[String]| {
         let cells: Vec<String> = cells.iter().map(|cell| escape(cell)).collect();
         format!("| {} |\n", cells.join(" | "))
@@ -55,6 +55,6 @@ fn table(table: &Table) -> String {
     line(&table.head) + &rule + &table.rows.iter().map(|row| line(row)).collect::<String>()
 }
 
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
 }

@@ -8,13 +8,13 @@ use super::tables::Table;
 use super::verdict::LAUNCHES;
 use crate::experiment::Record;
 
-const STYLE: &str = include_str!("page.css");
+pub(crate) const STYLE: &str = include_str!("page.css");
 
 pub(crate) fn of(findings: &Findings<'_>) -> String {
     let record = findings.record;
     let (title, heading) =
         (format!("fcgi-lab compare, {}", record.date), "Ways to build a FastCGI server, compared");
-    let mut page = begun(&title, heading, record, "");
+    let mut page = begun(&title, heading, &about(record), "");
     let unfit = findings.metrics.iter().any(|metric| !findings.unfit(*metric).is_empty());
     let class = if unfit || findings.launches() < LAUNCHES { "verdict unfit" } else { "verdict" };
     page += &format!("<p class=\"{class}\">{}</p>\n", escape(&findings.summary()));
@@ -28,18 +28,23 @@ pub(crate) fn of(findings: &Findings<'_>) -> String {
     page
 }
 
-/// Up to what was measured when, and where.
-pub(crate) fn begun(title: &str, heading: &str, record: &Record, style: &str) -> String {
+/// When it was measured, and where.
+pub(crate) fn about(record: &Record) -> String {
+    format!(
+        "{}, on {} cores, {} regime, {} socket",
+        record.date, record.machine.cores, record.plan.regime, record.plan.family
+    )
+}
+
+/// Up to what it is about.
+pub(crate) fn begun(title: &str, heading: &str, about: &str, style: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{title}</title>\n<style>\n{STYLE}{style}</style>\n<main>\n\
-         <h1>{heading}</h1>\n<p class=\"quiet\">{date}, on {cores} cores, {regime} regime, {family} socket</p>\n",
+         <h1>{heading}</h1>\n<p class=\"quiet\">{about}</p>\n",
         title = escape(title),
-        date = escape(&record.date),
-        cores = record.machine.cores,
-        regime = record.plan.regime,
-        family = record.plan.family,
+        about = escape(about),
     )
 }
 

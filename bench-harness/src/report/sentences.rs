@@ -6,7 +6,7 @@ use super::statistics::median;
 use super::verdict::LAUNCHES;
 use super::words::{number, percent, percent_beyond_one};
 use crate::entry::Kind;
-use crate::experiment::{BUSY_WHEN_IDLE, Plan, Record, Regime};
+use crate::experiment::{BUSY_WHEN_IDLE, Machine, Plan, Regime, Versions};
 use crate::launch::Family;
 use crate::mix::Mix;
 
@@ -98,7 +98,7 @@ impl Findings<'_> {
                 ),
             ),
         ];
-        setting.extend(origin(self.record));
+        setting.extend(origin(self.record.plan.seed, &self.record.machine, &self.record.versions));
         setting
     }
 
@@ -282,11 +282,10 @@ fn requests(plan: &Plan) -> String {
 }
 
 /// By what a run can be repeated.
-pub(crate) fn origin(record: &Record) -> Vec<(&'static str, String)> {
-    let (machine, versions) = (&record.machine, &record.versions);
+pub(crate) fn origin(seed: u64, machine: &Machine, versions: &Versions) -> Vec<(&'static str, String)> {
     let commit = versions.commit.as_deref().map_or("unknown", |commit| &commit[..commit.len().min(12)]);
     vec![
-        ("seed", record.plan.seed.to_string()),
+        ("seed", seed.to_string()),
         (
             "machine",
             format!(

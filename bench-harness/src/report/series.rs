@@ -24,7 +24,7 @@ const DRAWN: [Metric; 2] = [Metric::Cpu, Metric::Throughput];
 
 pub(crate) fn of(record: &Record, measured: &[Measured]) -> String {
     let title = "Ways to build a FastCGI server, side by side";
-    let mut text = page::begun(&format!("cargo bench, {}", record.date), title, record, STYLE);
+    let mut text = page::begun(&format!("cargo bench, {}", record.date), title, &page::about(record), STYLE);
     text += &format!(
         "<p class=\"verdict\">This shows the shape. {} launches give intervals, from the least launch to the greatest, and no \
          verdict: <code>fcgi-lab compare</code> gives verdicts, from {LAUNCHES} launches on. Criterion's intervals, of the \
@@ -45,7 +45,7 @@ pub(crate) fn of(record: &Record, measured: &[Measured]) -> String {
         text += "</ul>\n";
     }
     text += &format!("<h2>How this was made</h2>\n<p>{}</p>\n<dl>\n", escape(&method(record, measured)));
-    for (name, value) in sentences::origin(record) {
+    for (name, value) in sentences::origin(record.plan.seed, &record.machine, &record.versions) {
         text += &format!("<dt>{name}</dt><dd>{}</dd>\n", escape(&value));
     }
     text + "</dl>\n</main>\n</html>\n"

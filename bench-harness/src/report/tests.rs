@@ -108,6 +108,7 @@ fn trial(launch: usize, name: &str, mode: Mode, requests: f64, cpu_us: f64) -> T
         requests: requests as u64,
         elapsed: Duration::from_secs(1),
         worker_cpu: Duration::from_secs_f64(requests * cpu_us / 1e6),
+        front_end_cpu: None,
         user_share: Some(0.25),
         generator_cpu: Duration::from_millis(500),
         latency_p50_ns: 100_000,
@@ -181,6 +182,7 @@ fn a_ratio_that_is_not_known_well_has_a_cause() {
                 elapsed_ns: vec![1_000_000; 9],
                 cpu_ns: (0..9).map(slice).collect(),
                 run_delay_ns: Vec::new(),
+                ..Slices::default()
             };
         }
         let findings = Findings::of(&record);

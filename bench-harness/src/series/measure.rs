@@ -135,11 +135,13 @@ pub(crate) mod tests {
             elapsed_ns: elapsed_ns.to_vec(),
             cpu_ns: cpu_ns.to_vec(),
             run_delay_ns: Vec::new(),
+            ..Slices::default()
         };
         let figures = Figures {
             requests: 1000 * elapsed_ns.len() as u64,
             elapsed: Duration::from_nanos(elapsed_ns.iter().sum()),
             worker_cpu: if cpu_ns.is_empty() { Duration::from_millis(20) } else { slices.cpu() },
+            front_end_cpu: None,
             user_share: None,
             generator_cpu: Duration::ZERO,
             latency_p50_ns: 1,

@@ -3,6 +3,7 @@
 mod compare;
 mod entries;
 mod output;
+mod question;
 mod report;
 mod results;
 mod soak;
@@ -27,6 +28,7 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Compare(Box<compare::Args>),
+    Question(question::Args),
     Report(report::Args),
     Soak(soak::Args),
     SocketRace(socket_race::Args),
@@ -52,6 +54,7 @@ fn run() -> anyhow::Result<ExitCode> {
     };
     match args.command {
         Command::Compare(args) => compare::run(&args),
+        Command::Question(args) => question::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::SocketRace(args) => socket_race::run(&args),

@@ -1,0 +1,110 @@
+//! Whom a generator asks: a pool, or a web server with workers behind it.
+
+use std::io;
+
+use fcgi_load::{Address, Mode, Protocol};
+
+use super::record::{Ask, Plan};
+use super::regime::Division;
+use super::schedule::Contender;
+use crate::entry::{Entry, Spawned};
+use crate::front_ends::{FrontEnd, Server, Site};
+use crate::launch::{Family, Pool};
+
+/// A contender's processes. A web server has the workers' cores.
+pub(super) enum Asked {
+    /// The generator speaks FastCGI.
+    Pool(Pool),
+    /// A web server before a pool.
+    Before(FrontEnd, Pool),
+    /// A web server that has started the workers itself.
+    Spawning(FrontEnd),
+}
+
+impl Asked {
+    /// Starts them.
+    ///
+    /// # Errors
+    ///
+    /// One cannot be started, or does not answer.
+    pub(super) fn start(
+        division: &Division,
+        plan: &Plan,
+        entry: &Entry,
+        contender: &Contender,
+    ) -> anyhow::Result<Self> {
+        let Contender { ref ask, processes, connections, .. } = *contender;
+        let Some(server) = ask.front_end else {
+            return division.launch(entry, plan.family, processes).map(Self::Pool);
+        };
+        let site = Site { server, family: Family::Unix, mode: ask.mode, connections, processes };
+        if server == Server::LighttpdSpawning {
+            let Spawned { command_line, processes } = entry.spawned(processes, division.pinned());
+            let site = Site { processes, ..site };
+            let start = || FrontEnd::spawning_with(&command_line, site, entry.params());
+            return Ok(Self::Spawning(division.among_workers(start)??));
+        }
+        let pool = division.launch(entry, Family::Unix, processes)?;
+        pool.let_everybody_in()?;
+        let start = || FrontEnd::before_with(pool.address(), site, entry.params());
+        Ok(Self::Before(division.among_workers(start)??, pool))
+    }
+
+    /// Where the generator connects.
+    pub(super) fn address(&self) -> Address {
+        match self {
+            Self::Pool(pool) => pool.address().clone(),
+            Self::Before(front_end, _) | Self::Spawning(front_end) => front_end.address(),
+        }
+    }
+
+    /// What the generator speaks, and how it uses its connections: those to a web server are kept, whatever becomes of
+    /// those behind it.
+    pub(super) fn speaks(&self, ask: &Ask) -> (Protocol, Mode) {
+        match self {
+            Self::Pool(_) => (Protocol::FastCgi, ask.mode),
+            Self::Before(..) | Self::Spawning(_) => (Protocol::Http, Mode::Keep),
+        }
+    }
+
+    /// The processes that all workers come from.
+    pub(super) fn roots(&self) -> Vec<u32> {
+        match self {
+            Self::Pool(pool) | Self::Before(_, pool) => pool.started_pids(),
+            Self::Spawning(front_end) => front_end.worker_pids(),
+        }
+    }
+
+    /// The workers.
+    pub(super) fn worker_pids(&self) -> Vec<u32> {
+        match self {
+            Self::Pool(pool) | Self::Before(_, pool) => pool.worker_pids(),
+            Self::Spawning(front_end) => front_end.worker_pids(),
+        }
+    }
+
+    /// The web server's processes.
+    pub(super) fn front_end_pids(&self) -> Vec<u32> {
+        match self {
+            Self::Pool(_) => Vec::new(),
+            Self::Before(front_end, _) | Self::Spawning(front_end) => front_end.pids(),
+        }
+    }
+
+    /// Whether what its processes switched can be told from what a web server did: both have one parent.
+    pub(super) fn tells_switches(&self) -> bool {
+        matches!(self, Self::Pool(_))
+    }
+
+    /// Ends them, the web server first: it is not to see its workers go. What it has started ends with it.
+    pub(super) fn end(self, entry: &Entry) -> io::Result<()> {
+        match self {
+            Self::Pool(pool) => entry.end(pool),
+            Self::Before(front_end, pool) => {
+                drop(front_end);
+                entry.end(pool)
+            }
+            Self::Spawning(_) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,471 @@
+//! What the data say of each claim: an effect in each launch, an interval over the launches, and a verdict by the rule that
+//! was written down before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::experiment::Figures;
+use crate::question::{Claim, Design, Direction, Metric, Record, StartupFigure, Term, Test, Trial};
+use crate::report::statistics::{ALPHA, Estimate, Sample, median};
+
+/// A claim, and what has become of it.
+pub(crate) struct Judged<'a> {
+    pub(crate) claim: &'a Claim,
+    pub(crate) verdict: Verdict,
+    pub(crate) outcomes: Vec<Outcome<'a>>,
+}
+
+/// A test, and what has come of it.
+pub(crate) struct Outcome<'a> {
+    pub(crate) test: &'a Test,
+    pub(crate) verdict: Verdict,
+    /// None where nothing was measured.
+    pub(crate) effect: Option<Effect>,
+}
+
+/// A ratio.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effect {
+    pub(crate) ratio: Estimate,
+    /// Of a number of processes that was to be best: the best other one.
+    pub(crate) at: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Holds,
+    Refuted,
+    /// The interval holds the margin.
+    Undecided,
+    /// No interval of 95 % can be had.
+    TooFewLaunches,
+    NotMeasured,
+}
+
+/// All claims.
+pub(crate) fn judge<'a>(design: &'a Design, record: &Record) -> Vec<Judged<'a>> {
+    let judged = |claim: &'a Claim| {
+        let outcomes: Vec<Outcome<'_>> = claim.tests.iter().map(|test| outcome(test, record)).collect();
+        Judged { claim, verdict: of_claim(&outcomes), outcomes }
+    };
+    design.claims.iter().map(judged).collect()
+}
+
+/// It holds where all its deciding tests hold, and is refuted where one of them is.
+fn of_claim(outcomes: &[Outcome<'_>]) -> Verdict {
+    let deciding = || outcomes.iter().filter(|outcome| outcome.test.decides).map(|outcome| outcome.verdict);
+    if deciding().any(|verdict| verdict == Verdict::Refuted) {
+        return Verdict::Refuted;
+    }
+    let not = deciding().find(|verdict| *verdict != Verdict::Holds);
+    not.unwrap_or(Verdict::Holds)
+}
+
+fn outcome<'a>(test: &'a Test, record: &Record) -> Outcome<'a> {
+    if let Some(best) = &test.best {
+        return best_at(test, best, record);
+    }
+    let logs = match (&test.of, &test.to, test.startup) {
+        (Some(of), Some(to), Some(figure)) => of_starts(figure, of, to, record),
+        (Some(of), Some(to), None) if test.variation => of_variation(test, of, to, record),
+        (Some(of), Some(to), None) => of_ratio(test, of, to, record),
+        _ => Vec::new(),
+    };
+    let Some(sample) = Sample::of(logs) else {
+        return Outcome { test, verdict: Verdict::NotMeasured, effect: None };
+    };
+    let ratio = sample.ratio(ALPHA);
+    let verdict = match test.claimed {
+        _ if ratio.confidence < 1.0 - ALPHA => Verdict::TooFewLaunches,
+        Some(Direction::Less) => beyond(ratio.low.recip(), ratio.high.recip(), test.margin),
+        _ => beyond(ratio.high, ratio.low, test.margin),
+    };
+    Outcome { test, verdict, effect: Some(Effect { ratio, at: None }) }
+}
+
+/// Whether an effect lies beyond the margin: the whole of its interval.
+fn beyond(most: f64, least: f64, margin: f64) -> Verdict {
+    if least > margin {
+        Verdict::Holds
+    } else if most < margin {
+        Verdict::Refuted
+    } else {
+        Verdict::Undecided
+    }
+}
+
+/// In each launch the logarithm of the ratio, averaged over what neither term says: all sizes of a part, for example.
+fn of_ratio(test: &Test, of: &Term, to: &Term, record: &Record) -> Vec<f64> {
+    let Some(metric) = test.metric else { return Vec::new() };
+    let trials = |term: &Term| trials_of(test, term, record);
+    let (ofs, tos) = (trials(of), trials(to));
+    let beyonds = test.beyond.as_ref().map(trials);
+    let by_launch = ofs.iter().map(|(launch, ofs)| {
+        let logs = ofs.iter().map(|(key, of)| {
+            let to = partner(&tos, *launch, key)?;
+            match &beyonds {
+                None => log_ratio(metric, of, to),
+                Some(beyonds) => {
+                    let beyond = partner(beyonds, *launch, key)?;
+                    Some(log_ratio(metric, of, to)? - log_ratio(metric, to, beyond)?)
+                }
+            }
+        });
+        mean(&logs.collect::<Option<Vec<f64>>>()?)
+    });
+    whole(&ofs, by_launch)
+}
+
+/// In each launch the logarithm of the ratio of how much both vary over the number of processes: the standard deviation by the
+/// mean.
+fn of_variation(test: &Test, of: &Term, to: &Term, record: &Record) -> Vec<f64> {
+    let Some(metric) = test.metric else { return Vec::new() };
+    let (ofs, tos) = (trials_of(test, of, record), trials_of(test, to, record));
+    let by_launch = ofs.iter().map(|(launch, ofs)| {
+        let values = |trials: &BTreeMap<Key, &Trial>| -> Option<Vec<f64>> {
+            trials.values().map(|trial| value(metric, trial.trial.figures.as_ref()?)).collect()
+        };
+        let ratio = variation(&values(ofs)?)? / variation(&values(tos.get(launch)?)?)?;
+        logarithm(ratio)
+    });
+    whole(&ofs, by_launch)
+}
+
+fn of_starts(figure: StartupFigure, of: &Term, to: &Term, record: &Record) -> Vec<f64> {
+    let value = |term: &Term, launch: usize| {
+        let start = record.starts.iter().find(|start| {
+            start.launch == launch
+                && start.entry == term.entry
+                && term.processes.is_none_or(|count| count.on(record.machine.cores) == start.processes)
+                && start.startup_ms == figure.startup_ms
+        })?;
+        figure.metric.of(start.figures.as_ref()?)
+    };
+    let launches: BTreeSet<usize> = record.starts.iter().map(|start| start.launch).collect();
+    let log = |launch: usize| logarithm(value(of, launch)? / value(to, launch)?);
+    launches.into_iter().filter_map(log).collect()
+}
+
+/// Whether no other number of processes is better by more than the margin, over all of them at once.
+fn best_at<'a>(test: &'a Test, best: &Term, record: &Record) -> Outcome<'a> {
+    let not_measured = Outcome { test, verdict: Verdict::NotMeasured, effect: None };
+    let (Some(part), Some(metric), Some(count)) = (&test.part, test.metric, best.processes) else {
+        return not_measured;
+    };
+    let cores = record.machine.cores;
+    let any = Term { processes: None, ..best.clone() };
+    let trials: Vec<&Trial> = record.trials.iter().filter(|trial| trial.is_of(part, &any, cores)).collect();
+    let target = count.on(cores);
+    let others: BTreeSet<usize> =
+        trials.iter().map(|trial| trial.trial.processes).filter(|processes| *processes != target).collect();
+    let find = |processes: usize, launch: usize| {
+        trials
+            .iter()
+            .find(|trial| (trial.trial.processes, trial.trial.launch) == (processes, launch))
+            .copied()
+    };
+    let ratios: Vec<(usize, Estimate)> = others
+        .iter()
+        .filter_map(|&processes| {
+            let log = |launch| log_ratio(metric, find(processes, launch)?, find(target, launch)?);
+            let logs = (1..=record.launches()).filter_map(log).collect();
+            // All of them together are to hold with 95 %.
+            Some((processes, Sample::of(logs)?.ratio(ALPHA / others.len() as f64)))
+        })
+        .collect();
+    let Some(&(at, ratio)) = ratios.iter().max_by(|(_, one), (_, other)| one.center.total_cmp(&other.center))
+    else {
+        return not_measured;
+    };
+    let is_confident = |ratio: &Estimate| ratio.confidence >= 1.0 - ALPHA / others.len() as f64;
+    let verdict = if !ratios.iter().all(|(_, ratio)| is_confident(ratio)) {
+        Verdict::TooFewLaunches
+    } else if ratios.iter().any(|(_, ratio)| ratio.low > test.margin) {
+        Verdict::Refuted
+    } else if ratios.iter().all(|(_, ratio)| ratio.high < test.margin) {
+        Verdict::Holds
+    } else {
+        Verdict::Undecided
+    };
+    Outcome { test, verdict, effect: Some(Effect { ratio, at: Some(at) }) }
+}
+
+/// What a term leaves open, and so has to be the same on both sides: processes, clients, use and workload.
+type Key = (Option<usize>, usize, Option<String>, Option<String>);
+/// The trials of a term that count.
+type ByLaunch<'a> = BTreeMap<usize, BTreeMap<Key, &'a Trial>>;
+
+fn trials_of<'a>(test: &Test, term: &Term, record: &'a Record) -> ByLaunch<'a> {
+    let mut all = ByLaunch::new();
+    let Some(part) = &test.part else { return all };
+    let term = Term { used: term.used.or(test.used), ..term.clone() };
+    for trial in record.trials.iter().filter(|trial| trial.is_of(part, &term, record.machine.cores)) {
+        let ask = &trial.trial.ask;
+        let key = (
+            term.processes.is_none().then_some(trial.trial.processes),
+            trial.clients,
+            term.used.is_none().then(|| crate::question::Use::of(ask).to_string()),
+            term.workload.is_none().then(|| ask.workload.to_string()),
+        );
+        if trial.trial.figures.is_some() {
+            all.entry(trial.trial.launch).or_default().insert(key, trial);
+        }
+    }
+    all
+}
+
+/// The same of another term.
+fn partner<'a>(others: &ByLaunch<'a>, launch: usize, key: &Key) -> Option<&'a Trial> {
+    others.get(&launch)?.get(key).copied()
+}
+
+/// The launches in which nothing is missing: an average over fewer sizes would be one of something else.
+fn whole(ofs: &ByLaunch<'_>, values: impl Iterator<Item = Option<f64>>) -> Vec<f64> {
+    let most = ofs.values().map(BTreeMap::len).max().unwrap_or(0);
+    ofs.values().zip(values).filter(|(keys, _)| keys.len() == most).filter_map(|(_, value)| value).collect()
+}
+
+/// Of what lay side by side the median over the turns; otherwise the ratio of the launch's figures.
+pub(crate) fn log_ratio(metric: Metric, one: &Trial, other: &Trial) -> Option<f64> {
+    let (figures, others) = (one.trial.figures.as_ref()?, other.trial.figures.as_ref()?);
+    if one.cell == other.cell {
+        let pairs = metric.of_slices(figures).into_iter().zip(metric.of_slices(others));
+        if let Some(log) = median(pairs.filter_map(|(one, other)| logarithm(one / other))) {
+            return Some(log);
+        }
+    }
+    logarithm(metric.of(figures) / metric.of(others))
+}
+
+/// Of a launch: the median over the turns, where turns tell of it.
+pub(crate) fn value(metric: Metric, figures: &Figures) -> Option<f64> {
+    median(metric.of_slices(figures)).or_else(|| Some(metric.of(figures)).filter(|value| value.is_finite()))
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// The standard deviation by the mean; none of less than two values.
+fn variation(values: &[f64]) -> Option<f64> {
+    let mean = mean(values)?;
+    let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+    (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt() / mean)
+}
+
+fn logarithm(value: f64) -> Option<f64> {
+    (value.is_finite() && value > 0.0).then(|| value.ln())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::discover::data_folder;
+    use crate::experiment::{self, Figures, Slices};
+    use crate::question::{Plan, Use};
+
+    /// Of a machine with two cores.
+    pub(crate) fn record(launches: usize) -> (Design, Record) {
+        let (design, hash) = Design::read(&data_folder().join("claims.toml")).unwrap();
+        let plan = Plan { seed: 1, is_quick: false, launches, slices: 3 };
+        let mut record = Record::begun(hash, plan, Vec::new());
+        record.machine.cores = 2;
+        (design, record)
+    }
+
+    /// Three turns, in which so many requests are answered in each second, and each takes so many microseconds.
+    pub(crate) fn trial(
+        part: &str,
+        entry: &str,
+        used: &str,
+        processes: usize,
+        launch: usize,
+        per_second: f64,
+        micros: f64,
+    ) -> Trial {
+        let used: Use = used.parse().unwrap();
+        let requests = per_second.round() as u64;
+        let cpu = (micros * 1e3 * requests as f64) as u64;
+        let slices = Slices {
+            requests: vec![requests; 3],
+            elapsed_ns: vec![1_000_000_000; 3],
+            cpu_ns: vec![cpu; 3],
+            ..Slices::default()
+        };
+        let figures = Figures {
+            requests: 3 * requests,
+            elapsed: Duration::from_secs(3),
+            worker_cpu: Duration::from_nanos(3 * cpu),
+            front_end_cpu: None,
+            user_share: None,
+            generator_cpu: Duration::ZERO,
+            latency_p50_ns: 1000,
+            latency_p99_ns: (micros * 1e3) as u64,
+            achieved_by_offered: None,
+            peak_in_flight: 1,
+            parsed: 0,
+            switches: None,
+            workers: Vec::new(),
+            slices,
+        };
+        Trial {
+            part: part.to_owned(),
+            cell: 0,
+            clients: 32,
+            trial: experiment::Trial {
+                launch,
+                entry: entry.to_owned(),
+                ask: used.ask(crate::Mix::default()),
+                processes,
+                connections: 32,
+                streams: 1,
+                void: None,
+                figures: Some(figures),
+            },
+        }
+    }
+
+    const LIGHTTPD: &str = "lighttpd-spawning close";
+
+    /// flup and its multiplexed form over all sizes.
+    fn of_flup(launches: usize, throughput: impl Fn(&str, usize, usize) -> f64) -> (Design, Record) {
+        let (design, mut record) = record(launches);
+        for launch in 1..=launches {
+            for entry in ["flup", "flup-multiplexed"] {
+                for processes in [1, 2, 3, 4, 8, 13] {
+                    let per_second = throughput(entry, processes, launch);
+                    record.trials.push(trial(
+                        "processes",
+                        entry,
+                        LIGHTTPD,
+                        processes,
+                        launch,
+                        per_second,
+                        10.0,
+                    ));
+                }
+            }
+        }
+        (design, record)
+    }
+
+    fn first(design: &Design, record: &Record, number: usize) -> (Verdict, Option<Effect>) {
+        let judged = judge(design, record);
+        let outcome = &judged[number - 1].outcomes[0];
+        (outcome.verdict, outcome.effect)
+    }
+
+    #[test]
+    fn an_effect_is_averaged_over_the_sizes_and_judged_by_its_whole_interval() {
+        let of = |ratio: f64| {
+            of_flup(8, move |entry, processes, launch| {
+                let ratio = if entry == "flup" { 1.0 } else { ratio };
+                (1000.0 * processes as f64 + launch as f64) * 1000.0 * ratio
+            })
+        };
+        for (ratio, verdict) in [(0.5, Verdict::Holds), (1.0, Verdict::Refuted), (2.0, Verdict::Refuted)] {
+            let (design, record) = of(ratio);
+            let (said, effect) = first(&design, &record, 1);
+            assert_eq!(said, verdict, "{ratio}");
+            assert!((effect.unwrap().ratio.center / ratio - 1.0).abs() < 1e-3);
+        }
+        // Launches that scatter about the margin.
+        let (design, record) = of_flup(8, |entry, _, launch| match entry {
+            "flup" => 1e6,
+            _ => 1e6 * (0.9 + 0.02 * launch as f64),
+        });
+        assert_eq!(first(&design, &record, 1).0, Verdict::Undecided);
+    }
+
+    #[test]
+    fn five_launches_are_too_few_for_95_percent_and_none_is_nothing() {
+        let (design, record) = of_flup(5, |entry, _, _| if entry == "flup" { 2e6 } else { 1e6 });
+        assert_eq!(first(&design, &record, 1).0, Verdict::TooFewLaunches);
+        let (design, record) = of_flup(0, |_, _, _| 0.0);
+        assert_eq!(first(&design, &record, 1).0, Verdict::NotMeasured);
+        assert_eq!(judge(&design, &record)[0].verdict, Verdict::NotMeasured);
+    }
+
+    #[test]
+    fn a_launch_that_lacks_a_size_is_left_out() {
+        let (design, mut record) = of_flup(8, |entry, processes, _| match (entry, processes) {
+            ("flup", _) => 1e6,
+            (_, 13) => 1e5,
+            _ => 5e5,
+        });
+        let whole = first(&design, &record, 1).1.unwrap().ratio;
+        let lost = record.trials.iter_mut().find(|trial| {
+            (trial.trial.launch, trial.trial.processes, trial.trial.entry.as_str())
+                == (3, 13, "flup-multiplexed")
+        });
+        lost.unwrap().trial.figures = None;
+        let left = first(&design, &record, 1).1.unwrap().ratio;
+        assert_eq!((whole.launches, left.launches), (8, 7));
+        assert!((whole.center - left.center).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_best_number_of_processes_is_one_that_no_other_beats_by_more_than_the_margin() {
+        for (best, gain, verdict) in
+            [(2, 1.5, Verdict::Holds), (4, 1.01, Verdict::Holds), (4, 1.10, Verdict::Refuted)]
+        {
+            let (design, record) = of_flup(8, |_, processes, launch| {
+                let gain = if processes == best { gain } else { 1.0 };
+                1e6 * gain * (1.0 + 0.001 * launch as f64)
+            });
+            let (said, effect) = first(&design, &record, 3);
+            assert_eq!(said, verdict, "{best} {gain}");
+            if best != 2 {
+                assert_eq!(effect.unwrap().at, Some(best));
+            }
+        }
+    }
+
+    #[test]
+    fn who_varies_less_over_the_sizes_is_told_by_the_deviation_and_not_by_the_height() {
+        let (design, record) = of_flup(8, |entry, processes, launch| {
+            let shape = if entry == "flup" { processes as f64 } else { 10.0 + processes as f64 };
+            1e5 * shape * (1.0 + 0.001 * launch as f64)
+        });
+        let (verdict, effect) = first(&design, &record, 4);
+        assert_eq!(verdict, Verdict::Holds);
+        assert!(effect.unwrap().ratio.high < 0.5);
+    }
+
+    #[test]
+    fn one_refuted_test_refutes_a_claim_and_all_have_to_hold() {
+        let (design, _) = record(0);
+        let claim = &design.claims[0];
+        let outcomes = |verdicts: [Verdict; 3]| -> Verdict {
+            let deciding = claim.tests.iter().filter(|test| test.decides);
+            let outcomes: Vec<Outcome<'_>> = deciding
+                .zip(verdicts)
+                .map(|(test, verdict)| Outcome { test, verdict, effect: None })
+                .collect();
+            of_claim(&outcomes)
+        };
+        use Verdict::{Holds, NotMeasured, Refuted, Undecided};
+        assert_eq!(outcomes([Holds, Holds, Holds]), Holds);
+        assert_eq!(outcomes([Holds, Undecided, Holds]), Undecided);
+        assert_eq!(outcomes([Holds, NotMeasured, Holds]), NotMeasured);
+        assert_eq!(outcomes([NotMeasured, Refuted, Holds]), Refuted);
+    }
+
+    #[test]
+    fn what_keeping_saves_is_held_against_what_multiplexing_saves_beyond_it() {
+        let (design, mut record) = record(8);
+        for launch in 1..=8 {
+            for (used, micros) in
+                [("haproxy close", 20.0), ("haproxy keep", 18.0), ("haproxy multiplex", 9.0)]
+            {
+                record.trials.push(trial("connections", "mio", used, 1, launch, 1e5, micros));
+            }
+        }
+        let (verdict, effect) = first(&design, &record, 9);
+        // 20/18 by 18/9.
+        assert!((effect.unwrap().ratio.center - 20.0 / 18.0 / 2.0).abs() < 1e-3);
+        assert_eq!(verdict, Verdict::Refuted);
+        assert_eq!(first(&design, &record, 7).0, Verdict::Holds);
+    }
+}
