@@ -84,7 +84,8 @@ impl Svg {
 
 /// A drawing as a file of its own, which has its colours with it.
 pub(crate) fn standalone(drawn: &str, style: &str) -> String {
-    const BEGUN: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" style=\"background: var(--paper)\" viewBox";
+    const BEGUN: &str =
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" style=\"background: var(--paper)\" viewBox";
 
     let style = format!("</title>\n<style>{style}</style>\n");
     drawn.replacen("<svg viewBox", BEGUN, 1).replacen("</title>\n", &style, 1)

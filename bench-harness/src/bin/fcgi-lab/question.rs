@@ -45,6 +45,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
 
+    /// What is measured and what decides each claim [default: data/claims.toml]
+    #[arg(long, value_name = "FILE")]
+    claims: Option<PathBuf>,
+
     /// Replace what is there
     #[arg(long)]
     overwrite: bool,
@@ -93,11 +97,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let stop = stop::on_signals()?;
     let begun = args.resume.as_deref().map(interrupted).transpose()?;
-    let file = discover::data_folder().join(CLAIMS);
+    let file = match (&args.claims, &args.resume) {
+        (Some(file), _) => file.clone(),
+        (None, Some(folder)) => folder.join(CLAIMS),
+        (None, None) => discover::data_folder().join(CLAIMS),
+    };
     let (design, hash) = Design::read(&file)?;
-    if let Some(record) = &begun {
-        record.is_of(&hash).with_context(|| file.display().to_string())?;
-    }
+    let text = fs::read_to_string(&file)?;
     let plan = begun.as_ref().map_or_else(|| plan(args), |record| record.plan.clone());
     let folder = args.resume.clone().or(args.output.clone()).unwrap_or_else(default_folder);
     let replaces = args.overwrite || args.resume.is_some();
@@ -111,7 +117,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for skipped in &skipped {
         print(absent(skipped))?;
     }
-    claims.write(&fs::read_to_string(&file)?)?;
+    if args.resume.is_none() {
+        claims.write(&text)?;
+    }
     let budget = args.minutes.unwrap_or(if plan.is_quick { QUICK_BUDGET } else { BUDGET });
     let begun = begun.unwrap_or_else(|| Record::begun(hash.clone(), plan, skipped));
     let known = begun.skipped.len();
