@@ -115,9 +115,12 @@ impl Mix {
         }
     }
 
-    /// Whether it asks for nothing but `/hello` and `/echo`.
-    pub fn is_hello_or_echo(&self) -> bool {
-        self.0.iter().all(|part| matches!(part.request, Request::Hello | Request::Echo { .. }))
+    /// Whether it asks for nothing but what other implementations answer too: `/hello`, `/echo` and `/wait`.
+    pub fn is_for_peers(&self) -> bool {
+        let is_known = |part: &Part| {
+            matches!(part.request, Request::Hello | Request::Echo { .. } | Request::Wait { .. })
+        };
+        self.0.iter().all(is_known)
     }
 
     /// The requests as this entry must be sent them, and what must come back.
@@ -393,6 +396,20 @@ mod tests {
         }
         assert!(refused(&["/hello"; 65].join(",")).contains("at most 64 requests, not 65"));
         assert_eq!(parsed(&["/hello"; 64].join(",")).0.len(), 64);
+    }
+
+    #[test]
+    fn peers_are_asked_for_three_paths_alone() {
+        for (text, is_for_peers) in [
+            ("/hello", true),
+            ("upload", true),
+            ("wait", true),
+            ("9x/hello,1x/wait?ms=50", true),
+            ("mixed", false),
+            ("9x/wait?ms=5,1x/park?ms=5", false),
+        ] {
+            assert_eq!(parsed(text).is_for_peers(), is_for_peers, "{text}");
+        }
     }
 
     #[test]

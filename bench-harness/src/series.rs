@@ -249,7 +249,7 @@ mod tests {
         let of = |kind| GROUPS.iter().filter(|group| group.is_for(kind)).map(|group| group.name).collect();
         let (floors, peers): (Vec<&str>, Vec<&str>) = (of(Kind::Floor), of(Kind::Peer));
         assert_eq!(floors, ["close", "keep", "multiplex"]);
-        assert_eq!(peers, ["close", "keep", "multiplex", "upload", "processes"]);
+        assert_eq!(peers, ["close", "keep", "multiplex", "wait", "upload", "processes"]);
     }
 
     #[test]

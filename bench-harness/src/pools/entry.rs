@@ -21,7 +21,7 @@ pub enum Kind {
     Strategy,
     /// It does no protocol work: it shows how fast anything could be here.
     Floor,
-    /// Somebody else's: it answers `/hello` and `/echo`.
+    /// Somebody else's: it answers `/hello`, `/echo` and `/wait`.
     Peer,
 }
 
@@ -31,7 +31,7 @@ impl Kind {
         match self {
             Self::Strategy => true,
             Self::Floor => *workload == Mix::default(),
-            Self::Peer => workload.is_hello_or_echo(),
+            Self::Peer => workload.is_for_peers(),
         }
     }
 }

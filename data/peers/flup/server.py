@@ -2,6 +2,8 @@
 
 import os
 import sys
+import time
+from urllib.parse import parse_qs
 
 from flup.server.fcgi import WSGIServer
 
@@ -15,8 +17,19 @@ def application(environ, start_response):
         body = environ["wsgi.input"].read()
         start_response("200 OK", [("Content-Type", "application/octet-stream")])
         return [body]
+    if path == "/wait":
+        ms = milliseconds(environ)
+        time.sleep(ms / 1000)
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"waited %d ms\n" % ms]
     start_response("404 Not Found", [("Content-Type", "text/plain")])
     return [b"not found\n"]
+
+
+def milliseconds(environ):
+    """What the query says, a second at most; 0 where it says nothing."""
+    said = parse_qs(environ.get("QUERY_STRING", "")).get("ms", [""])[0]
+    return min(int(said), 1000) if said.isdecimal() else 0
 
 
 workers = int(os.environ.get("PEER_WORKERS", "16"))

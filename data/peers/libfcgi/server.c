@@ -1,9 +1,12 @@
 /* libfcgi, threaded: each thread accepts a connection, serves the requests on it, and accepts the next. */
 
+#include <errno.h>
 #include <fcgiapp.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static void echo(FCGX_Request *request)
 {
@@ -17,6 +20,24 @@ static void echo(FCGX_Request *request)
         FCGX_PutStr(buffer, count, request->out);
 }
 
+/* The thread waits, a second at most. */
+static void wait_for(FCGX_Request *request)
+{
+    const char *query = FCGX_GetParam("QUERY_STRING", request->envp);
+    struct timespec left;
+    int ms = 0;
+
+    if (!query || sscanf(query, "ms=%d", &ms) != 1 || ms < 0)
+        ms = 0;
+    if (ms > 1000)
+        ms = 1000;
+    left.tv_sec = ms / 1000;
+    left.tv_nsec = ms % 1000 * 1000000L;
+    while (nanosleep(&left, &left) != 0 && errno == EINTR)
+        ;
+    FCGX_FPrintF(request->out, "Content-Type: text/plain\r\n\r\nwaited %d ms\n", ms);
+}
+
 static void answer(FCGX_Request *request)
 {
     const char *path = FCGX_GetParam("SCRIPT_NAME", request->envp);
@@ -25,6 +46,8 @@ static void answer(FCGX_Request *request)
         FCGX_PutS("Content-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, world\n", request->out);
     else if (path && strcmp(path, "/echo") == 0)
         echo(request);
+    else if (path && strcmp(path, "/wait") == 0)
+        wait_for(request);
     else
         FCGX_PutS("Status: 404 Not Found\r\nContent-Type: text/plain\r\n\r\nnot found\n", request->out);
 }

@@ -1,6 +1,8 @@
 //! The fastcgi crate: a thread for each connection, its requests one after the other.
 
 use std::io::{Read, Write};
+use std::thread;
+use std::time::Duration;
 
 fn main() {
     // It serves the socket on fd 0.
@@ -15,9 +17,20 @@ fn main() {
                 let _ = request.stdin().read_to_end(&mut reply);
                 request.stdout().write_all(&reply)
             }
+            Some("/wait") => {
+                let ms = milliseconds(request.param("QUERY_STRING").as_deref());
+                thread::sleep(Duration::from_millis(ms));
+                write!(request.stdout(), "Content-Type: text/plain\r\n\r\nwaited {ms} ms\n")
+            }
             _ => request
                 .stdout()
                 .write_all(b"Status: 404 Not Found\r\nContent-Type: text/plain\r\n\r\nnot found\n"),
         };
     });
+}
+
+/// What the query says, a second at most; 0 where it says nothing.
+fn milliseconds(query: Option<&str>) -> u64 {
+    let said = query.and_then(|query| query.strip_prefix("ms=")?.parse().ok());
+    said.unwrap_or(0_u64).min(1000)
 }

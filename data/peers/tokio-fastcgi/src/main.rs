@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::os::fd::FromRawFd;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_fastcgi::{Request, RequestResult, Requests};
@@ -11,7 +12,7 @@ use tokio_fastcgi::{Request, RequestResult, Requests};
 fn main() -> io::Result<()> {
     let workers = std::env::var("PEER_WORKERS").ok().and_then(|workers| workers.parse().ok());
     let workers = workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_io().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
     runtime.block_on(serve())
 }
 
@@ -62,9 +63,21 @@ async fn answer<W: tokio::io::AsyncWrite + Unpin>(request: Arc<Request<W>>) -> R
             let _ = request.get_stdin().read_to_end(&mut reply);
             stdout.write(&reply).await
         }
+        Some("/wait") => {
+            let ms = milliseconds(request.get_str_param("query_string"));
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+            let waited = format!("Content-Type: text/plain\r\n\r\nwaited {ms} ms\n");
+            stdout.write(waited.as_bytes()).await
+        }
         _ => stdout.write(b"Status: 404 Not Found\r\nContent-Type: text/plain\r\n\r\nnot found\n").await,
     };
     // A peer that has gone is no concern of the application's.
     let _ = written;
     RequestResult::Complete(0)
+}
+
+/// What the query says, a second at most; 0 where it says nothing.
+fn milliseconds(query: Option<&str>) -> u64 {
+    let said = query.and_then(|query| query.strip_prefix("ms=")?.parse().ok());
+    said.unwrap_or(0_u64).min(1000)
 }
