@@ -35,10 +35,7 @@ impl Connection {
                 start = Some(at);
             }
             match responses.next(&mut input, exchange.is_head) {
-                Ok(Some(Part::Head { status })) => {
-                    slot.begun = true;
-                    slot.scan.reset_with(status);
-                }
+                Ok(Some(Part::Head { status })) => slot.scan.reset_with(status),
                 Ok(Some(Part::Body(content))) => slot.scan.output(content, &exchange.check.expect),
                 Ok(Some(Part::End { closes })) => {
                     let closes = closes || core.mode == Mode::Close;
