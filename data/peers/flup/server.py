@@ -1,4 +1,4 @@
-"""flup: a pool of threads; with --multiplexed also several requests of one connection at a time."""
+"""flup: a thread for each connection; with --multiplexed one for each request, also where they share a connection."""
 
 import os
 import sys
@@ -32,12 +32,8 @@ def milliseconds(environ):
     return min(int(said), 1000) if said.isdecimal() else 0
 
 
-workers = int(os.environ.get("PEER_WORKERS", "16"))
+# Where nothing is said flup decides: as many threads as there are connections, or requests, of which it keeps five.
+workers = os.environ.get("PEER_WORKERS")
+limits = {"minSpare": 1, "maxSpare": int(workers), "maxThreads": int(workers)} if workers else {}
 # Without an address it serves the socket on fd 0.
-WSGIServer(
-    application,
-    multiplexed="--multiplexed" in sys.argv,
-    minSpare=1,
-    maxSpare=workers,
-    maxThreads=workers,
-).run()
+WSGIServer(application, multiplexed="--multiplexed" in sys.argv, **limits).run()
