@@ -12,6 +12,10 @@
 //! Locks are taken in one order: a connection's state, then what all of them share. Neither is held while a
 //! thread sends or receives, so that no other has to wait for it: what is being sent is taken out of the session, and as
 //! long as it is, that has nothing to send for anybody else.
+//!
+//! [`Form`] takes the model's costs apart.
+
+mod form;
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -20,7 +24,6 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use fcgi_worker::{
@@ -32,6 +35,9 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send};
 use socket2::Socket;
 
+pub use form::Form;
+use form::{AtWork, Starter};
+
 /// Many connections, many requests on each; an abort is read while its request waits.
 pub const CAPACITY: Capacity = Capacity {
     connections: ConnectionLimit::Selectable,
@@ -41,22 +47,30 @@ pub const CAPACITY: Capacity = Capacity {
 
 /// Serves until the drain.
 pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
+    serve_as(Form::Created, listener, handler, config)
+}
+
+/// The same, in a form of the model.
+pub fn serve_as(form: Form, listener: Listener, handler: impl Handler, config: &Config) -> io::Result<()> {
     listener.socket().set_nonblocking(true)?;
     // One heap for all threads: glibc would make up to eight for each core, and each keeps what was freed in it.
     // The threads meet at its lock instead: a futex call or two for every forty requests.
     // SAFETY: mallopt(3) takes two numbers, and no other thread runs yet.
     #[cfg(target_env = "gnu")]
     let _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+    let starter = Starter::new(form, config.threads)?;
     let mut worker = Worker {
         accepting: Accepting::new(listener, config.connections),
         clients: VecDeque::new(),
         input: vec![0; READ_BYTES],
         threads: Arc::new(Threads {
             shared: Mutex::new(Shared::new(Arc::new(handler), config).with_steps_elsewhere()),
-            config: *config,
+            config: Config { threads: starter.threads(), ..*config },
             running: AtomicUsize::new(0),
+            at_work: starter.at_work(),
             changed: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         }),
+        starter,
     };
     while !worker.accepting.is_over() {
         match worker.select() {
@@ -64,7 +78,7 @@ pub fn serve(listener: Listener, handler: impl Handler, config: &Config) -> io::
             ready => worker.turn(ready?)?,
         }
     }
-    Ok(())
+    worker.starter.end()
 }
 
 /// The main thread's side.
@@ -74,6 +88,7 @@ struct Worker<H: Handler> {
     clients: VecDeque<Arc<Client<H>>>,
     input: Vec<u8>,
     threads: Arc<Threads<H>>,
+    starter: Starter,
 }
 
 /// What all threads share.
@@ -82,6 +97,7 @@ struct Threads<H: Handler> {
     config: Config,
     /// Those that serve requests.
     running: AtomicUsize,
+    at_work: AtWork,
     /// Wakes the main thread.
     changed: OwnedFd,
 }
@@ -175,7 +191,11 @@ impl<H: Handler> Worker<H> {
     fn start_requests(&mut self) {
         let mut left = self.clients.len();
         while left > 0 && self.threads.running.load(Ordering::Acquire) < self.threads.config.threads {
-            left = if self.clients[0].start(&self.threads) { self.clients.len() } else { left - 1 };
+            left = if self.clients[0].start(&self.threads, &self.starter) {
+                self.clients.len()
+            } else {
+                left - 1
+            };
             self.clients.rotate_left(1);
         }
     }
@@ -243,7 +263,7 @@ impl<H: Handler> Client<H> {
     }
 
     /// Gives the next request a thread. False: none waits for one, or no more of them may be this connection's.
-    fn start(self: &Arc<Self>, threads: &Arc<Threads<H>>) -> bool {
+    fn start(self: &Arc<Self>, threads: &Arc<Threads<H>>, starter: &Starter) -> bool {
         let mut state = lock(&self.state);
         if state.threads == threads.config.threads.div_ceil(4) {
             return false;
@@ -260,7 +280,7 @@ impl<H: Handler> Client<H> {
             drop(client);
             wake_main_thread(&its_threads.changed, is_awaited);
         };
-        if thread::Builder::new().spawn(thread).is_err() {
+        if starter.start(thread).is_err() {
             let mut state = lock(&self.state);
             if let Some(exchange) = state.starting.pop_back() {
                 state.session.refuse(exchange, Instant::now(), &mut lock(&threads.shared));
@@ -277,13 +297,13 @@ impl<H: Handler> Client<H> {
         let (id, mut output) = (exchange.request().id(), lock(&threads.shared).buffer());
         loop {
             let step = exchange.step(&*handler, &mut output, threads.config.output_bytes);
-            let mut state = self.wait(&exchange, Step::Flush, lock(&self.state));
+            let mut state = self.wait(&exchange, Step::Flush, lock(&self.state), threads);
             let is_done = matches!(step, Step::Done(_));
             if !is_done {
                 state.session.write(id, &output, Instant::now(), &mut lock(&threads.shared));
                 output.clear();
                 wake_main_thread(&threads.changed, self.flush(state, false, threads));
-                state = self.wait(&exchange, step, lock(&self.state));
+                state = self.wait(&exchange, step, lock(&self.state), threads);
             }
             if is_done || !state.session.is_wanted(id) {
                 state.session.put_back(exchange, step, &output, Instant::now(), &mut lock(&threads.shared));
@@ -298,7 +318,8 @@ impl<H: Handler> Client<H> {
         self: &'a Arc<Self>,
         exchange: &Exchange<H>,
         step: Step,
-        state: Guard<'a, H>,
+        mut state: Guard<'a, H>,
+        threads: &Threads<H>,
     ) -> Guard<'a, H> {
         let time = match step {
             Step::Wait(time) => time,
@@ -310,10 +331,16 @@ impl<H: Handler> Client<H> {
         }
         let is_wanted = |state: &mut State<H>| state.session.is_wanted(exchange.request().id());
         let waits = |state: &mut State<H>| is_wanted(state) && !(step == Step::Park && exchange.take_woken());
+        let needs_room = |state: &mut State<H>| is_wanted(state) && !state.session.has_room();
+        if time.is_zero() && !needs_room(&mut state) {
+            return state;
+        }
+        threads.at_work.rest();
         let waited = self.changed.wait_timeout_while(state, time, waits);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let needs_room = |state: &mut State<H>| is_wanted(state) && !state.session.has_room();
-        self.changed.wait_while(state, needs_room).unwrap_or_else(PoisonError::into_inner)
+        let state = self.changed.wait_while(state, needs_room).unwrap_or_else(PoisonError::into_inner);
+        threads.at_work.resume();
+        state
     }
 
     /// The end of a thread. Another request may have waited for it, and in a drain the main thread for the connection.
