@@ -197,4 +197,8 @@ fn an_entry_that_does_not_exist_is_refused_with_those_that_do() {
     assert_eq!(output.status.code(), Some(2));
     let said = said(&output);
     assert!(said.contains("no entry nobody") && said.contains("php-fpm"), "{said}");
+    // Forms, too, which take part where they are named.
+    let all = discover::all().unwrap();
+    let forms: Vec<&str> = all.iter().filter(|source| source.is_form()).map(|source| source.name()).collect();
+    assert!(!forms.is_empty() && forms.iter().all(|form| said.contains(form)), "{said}");
 }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bench_harness::{Family, Pool, Strategy};
+use bench_harness::{Family, Pool, Strategy, discover};
 use fcgi_verify::{Address, Case, Options, Outcome, Target, cases, run_case};
 use libtest_mimic::{Completion, Failed, Trial};
 
@@ -19,7 +19,9 @@ use libtest_mimic::{Completion, Failed, Trial};
 const PROCESSES: usize = 4;
 
 fn main() -> ExitCode {
-    support::run(4, |strategy| Family::ALL.iter().flat_map(|family| trials(strategy, *family)).collect())
+    support::run(discover::all(), 4, |strategy| {
+        Family::ALL.iter().flat_map(|family| trials(strategy, *family)).collect()
+    })
 }
 
 fn trials(strategy: &Strategy, family: Family) -> Vec<Trial> {

@@ -23,6 +23,7 @@ const CHECK_LIMIT: Duration = Duration::from_secs(10);
 pub struct Strategy {
     name: String,
     is_floor: bool,
+    is_form: bool,
     wakes_all: bool,
     has_thread_per_core: bool,
     binary: PathBuf,
@@ -37,6 +38,11 @@ impl Strategy {
     /// Whether it does no protocol work: it answers nothing rightly but what it is measured with.
     pub fn is_floor(&self) -> bool {
         self.is_floor
+    }
+
+    /// Whether it is a form of a strategy.
+    pub fn is_form(&self) -> bool {
+        self.is_form
     }
 
     /// Whether each new connection wakes all of its processes: which of them gets it is then chance.
@@ -126,6 +132,7 @@ pub fn build(source: &Source) -> Result<Strategy, BuildError> {
     Ok(Strategy {
         name: source.name().to_owned(),
         is_floor: source.is_floor(),
+        is_form: source.is_form(),
         wakes_all: source.wakes_all(),
         has_thread_per_core: source.has_thread_per_core(),
         binary,
@@ -139,7 +146,8 @@ pub fn program(binary: &Path) -> Result<Strategy, BuildError> {
     let binary = binary.to_owned();
     match unsupported(&binary, CHECK_LIMIT) {
         Ok(None) => {
-            Ok(Strategy { name, is_floor: false, wakes_all: false, has_thread_per_core: false, binary })
+            let (is_floor, is_form, wakes_all, has_thread_per_core) = (false, false, false, false);
+            Ok(Strategy { name, is_floor, is_form, wakes_all, has_thread_per_core, binary })
         }
         Ok(Some(reason)) => Err(BuildError::Unsupported { package: name, reason }),
         Err(error) => Err(BuildError::Check { package: name, error }),

@@ -13,9 +13,9 @@ mod workload;
 
 use std::process::ExitCode;
 
-use bench_harness::Strategy;
 use bench_harness::front_ends::{Server, Site};
 use front_end::{ALL, POOLS, unix};
+use bench_harness::{Strategy, discover};
 use libtest_mimic::{Completion, Trial};
 use support::{Outcome, programs};
 
@@ -66,7 +66,7 @@ const TESTS: &[Test] = &[
 ];
 
 fn main() -> ExitCode {
-    support::run(2, |strategy| {
+    support::run(discover::sources(), 2, |strategy| {
         TESTS.iter().flat_map(|test| test.sites.iter().map(|site| trial(strategy, *site, test))).collect()
     })
 }

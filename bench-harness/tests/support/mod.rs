@@ -5,7 +5,7 @@ pub(crate) mod programs;
 use std::process::ExitCode;
 use std::thread;
 
-use bench_harness::{BuildError, Source, Strategy, builds, discover};
+use bench_harness::{BuildError, DiscoverError, Source, Strategy, builds};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 /// How a test ends: `Err` is a sentence for the reader.
@@ -24,15 +24,19 @@ macro_rules! ensure {
 /// More cores than these run no more tests at a time: what they hold together (connections, descriptors) has limits, too.
 const CORES: usize = 4;
 
-/// Runs the trials that `trials_of` makes for each strategy, so many at a time for each core: most of them wait for other
+/// Runs the trials that `trials_of` makes for each of the strategies, so many at a time for each core: most of them wait for other
 /// processes most of the time. A strategy that does not build is a failed test, and the
 /// others are still tested. One that this machine lacks something for is shown as ignored, and so is a floor: no right
 /// answer can be asked of it.
-pub(crate) fn run(at_a_time: usize, trials_of: impl Fn(&Strategy) -> Vec<Trial>) -> ExitCode {
+pub(crate) fn run(
+    sources: Result<Vec<Source>, DiscoverError>,
+    at_a_time: usize,
+    trials_of: impl Fn(&Strategy) -> Vec<Trial>,
+) -> ExitCode {
     let mut args = Arguments::from_args();
     let cores = thread::available_parallelism().map_or(1, usize::from);
     args.test_threads.get_or_insert(at_a_time * cores.min(CORES));
-    let sources = match discover::sources() {
+    let sources = match sources {
         Ok(sources) => sources,
         Err(error) => {
             eprintln!("{error}");

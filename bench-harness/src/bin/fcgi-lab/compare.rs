@@ -27,7 +27,8 @@ use progress::Line;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Entries to compare [default: all strategies, and the other implementations that are installed]
+    /// Entries to compare [default: all strategies, and the other implementations that are installed]. The forms of a strategy,
+    /// which do without one of its costs, take part only where they are named
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     entries: Vec<String>,
 

@@ -24,10 +24,10 @@ impl From<Socket> for Family {
     }
 }
 
-/// Strategies and peers of these names, or all there are, and all programs of a folder; and which of them cannot take part,
-/// and why.
+/// Strategies, forms of them and peers of these names, or all there are but forms, and all programs of a folder; and which of
+/// them cannot take part, and why.
 pub(crate) fn build(names: &[String], programs: Option<&Path>) -> anyhow::Result<(Vec<Entry>, Vec<Skipped>)> {
-    let (strategies, peers) = (discover::sources()?, peers::sources()?);
+    let (strategies, peers) = (discover::all()?, peers::sources()?);
     let known: Vec<&str> = strategies
         .iter()
         .map(discover::Source::name)
@@ -36,11 +36,12 @@ pub(crate) fn build(names: &[String], programs: Option<&Path>) -> anyhow::Result
     if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
         bail!("there is no entry {unknown}: there are {}", known.join(", "));
     }
-    let is_asked = |name: &str| names.is_empty() || names.iter().any(|asked| asked == name);
+    let is_named = |name: &str| names.iter().any(|asked| asked == name);
+    let is_asked = |name: &str, by_default: bool| is_named(name) || names.is_empty() && by_default;
 
     let mut entries = Vec::new();
     let mut skipped = Vec::new();
-    for source in strategies.iter().filter(|source| is_asked(source.name())) {
+    for source in strategies.iter().filter(|source| is_asked(source.name(), !source.is_form())) {
         match builds::build(source) {
             Ok(strategy) => entries.push(Entry::Strategy(strategy)),
             Err(why @ BuildError::Unsupported { .. }) => {
@@ -49,7 +50,7 @@ pub(crate) fn build(names: &[String], programs: Option<&Path>) -> anyhow::Result
             Err(error) => return Err(error.into()),
         }
     }
-    for source in peers.iter().filter(|source| is_asked(source.name())) {
+    for source in peers.iter().filter(|source| is_asked(source.name(), true)) {
         match source.build() {
             Ok(peer) => entries.push(Entry::Peer(peer)),
             Err(why) => skipped.push(Skipped { name: source.name().to_owned(), reason: why.to_string() }),

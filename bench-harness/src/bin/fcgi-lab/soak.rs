@@ -25,7 +25,7 @@ use progress::Lines;
 /// grew, 1 otherwise, 2 where it could not be tried; 130 where it was interrupted, with all that was complete by then.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Strategies to soak [default: all]
+    /// Strategies to soak, or forms of them [default: all strategies]
     #[arg(value_name = "STRATEGY")]
     strategies: Vec<String>,
 
@@ -130,7 +130,7 @@ impl Found {
 }
 
 pub(crate) fn strategies(names: &[String]) -> anyhow::Result<Vec<Strategy>> {
-    let mut sources = discover::sources()?;
+    let mut sources = if names.is_empty() { discover::sources()? } else { discover::all()? };
     // Nothing that a floor answers can be wrong, so nothing can be lost.
     sources.retain(|source| !source.is_floor());
     if let Some(unknown) = names.iter().find(|name| sources.iter().all(|source| source.name() != **name)) {
