@@ -5,13 +5,17 @@ use std::path::Path;
 
 use fcgi_load::{Address, Mode};
 
-use super::{FrontEndError, Server, Site};
+use super::{FrontEndError, Server, Site, SiteError};
 use crate::discover;
 
 /// Where workers are, or what starts them.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Workers<'a> {
+    /// They are there.
     At(&'a Address),
+    /// They are on three hosts: each is `HOST:PORT`.
+    On(&'a [String; 3]),
+    /// The web server starts them by a command line.
     By(&'a str),
 }
 
@@ -23,9 +27,14 @@ pub(super) fn text(
     folder: &Path,
     port: u16,
 ) -> Result<String, FrontEndError> {
-    let mut config = Config::read(site.server)?;
+    let mut config = Config::read(site.server, file(site.server, workers)?)?;
     match workers {
         Workers::At(address) => config.connect_to(address)?,
+        Workers::On(hosts) => {
+            for (placeholder, host) in ["__HOST_1__", "__HOST_2__", "__HOST_3__"].into_iter().zip(hosts) {
+                config.replace(placeholder, host)?;
+            }
+        }
         Workers::By(command_line) => {
             config.replace("__WORKER__", command_line)?;
             config.replace(r#""max-procs" => 2,"#, &format!(r#""max-procs" => {},"#, site.processes))?;
@@ -37,38 +46,54 @@ pub(super) fn text(
         }
         (Server::Nginx, _) => config.leave_out(&["keepalive 8;", "fastcgi_keep_conn on;"])?,
         (Server::HaProxy, Mode::Keep) => {
-            config.replace(" proto fcgi\n", &format!(" proto fcgi maxconn {}\n", site.connections))?;
-            config.leave_out(MULTIPLEXING)?;
+            let maxconn = format!(" maxconn {}", site.connections);
+            match workers {
+                Workers::On(_) => config.replace(" maxconn 256", &maxconn)?,
+                _ => config.replace(" proto fcgi\n", &format!(" proto fcgi{maxconn}\n"))?,
+            }
+            config.share_nothing(workers)?;
         }
         (Server::HaProxy, Mode::Close) => {
-            config.leave_out(MULTIPLEXING)?;
-            config.leave_out(&["option keep-conn"])?;
+            config.share_nothing(workers)?;
+            // Without a word of it HAProxy keeps them.
+            config.replace("option keep-conn", "no option keep-conn")?;
         }
         _ => {}
     }
     config.add_params(params)?;
-    if site.server != Server::HaProxy {
+    // HAProxy needs no folder, but for a socket that it is told by.
+    if config.text.contains("__FOLDER__") {
         config.replace("__FOLDER__", &folder.display().to_string())?;
     }
     config.replace("__PORT__", &port.to_string())?;
     Ok(config.text)
 }
 
-/// What makes HAProxy send several requests at a time. `get-values` is one of them: the workers that multiplex say so when
-/// they are asked.
-const MULTIPLEXING: &[&str] = &["option mpxs-conns", "option get-values", "option max-reqs 50"];
+/// The configuration that is filled in.
+pub(super) fn file(server: Server, workers: Workers<'_>) -> Result<&'static str, SiteError> {
+    match (server, workers) {
+        (Server::Nginx, Workers::On(_)) => Ok("nginx-hosts.conf"),
+        (Server::HaProxy, Workers::On(_)) => Ok("haproxy-hosts.cfg"),
+        (_, Workers::On(_)) => Err(SiteError::NoHosts(server)),
+        (Server::LighttpdSpawning, _) => Ok("lighttpd-spawning.conf"),
+        (Server::Lighttpd, _) => Ok("lighttpd.conf"),
+        (Server::Nginx, _) => Ok("nginx.conf"),
+        (Server::HaProxy, _) => Ok("haproxy.cfg"),
+    }
+}
 
 /// A configuration that is being filled in. That a change finds nothing to change is an error: the file was edited.
 struct Config {
     server: Server,
+    file: &'static str,
     text: String,
 }
 
 impl Config {
-    fn read(server: Server) -> Result<Self, FrontEndError> {
-        let file = discover::data_folder().join("front-ends").join(server.config_file());
-        let text = fs::read_to_string(&file).map_err(|error| FrontEndError::start(server, error))?;
-        Ok(Self { server, text })
+    fn read(server: Server, file: &'static str) -> Result<Self, FrontEndError> {
+        let path = discover::data_folder().join("front-ends").join(file);
+        let text = fs::read_to_string(&path).map_err(|error| FrontEndError::start(server, error))?;
+        Ok(Self { server, file, text })
     }
 
     fn connect_to(&mut self, address: &Address) -> Result<(), FrontEndError> {
@@ -87,6 +112,18 @@ impl Config {
                 let words = format!("its configuration has no place for the abstract name @{name}");
                 Err(FrontEndError::start(self.server, std::io::Error::other(words)))
             }
+        }
+    }
+
+    /// HAProxy sends one request at a time on a connection. All have the same ones: what shares none need not be apart.
+    fn share_nothing(&mut self, workers: Workers<'_>) -> Result<(), FrontEndError> {
+        match workers {
+            Workers::On(_) => Ok(()),
+            Workers::At(_) | Workers::By(_) => self.leave_out(&[
+                "option mpxs-conns",
+                "option max-reqs 10",
+                "use_backend alone if body or long",
+            ]),
         }
     }
 
@@ -138,7 +175,7 @@ impl Config {
     }
 
     fn lacks(&self, text: &str) -> FrontEndError {
-        FrontEndError::Config { file: self.server.config_file(), text: text.trim().to_owned() }
+        FrontEndError::Config { file: self.file, text: text.trim().to_owned() }
     }
 }
 
@@ -193,14 +230,19 @@ mod tests {
                 Server::HaProxy,
                 Mode::Keep,
                 &["keep-conn", "maxconn 24"],
-                &["mpxs-conns", "get-values", "max-reqs"],
+                &["mpxs-conns", "get-values", "max-reqs", "use_backend", "no option"],
             ),
-            (Server::HaProxy, Mode::Close, &[], &["keep-conn", "mpxs-conns", "get-values", "max-reqs"]),
+            (
+                Server::HaProxy,
+                Mode::Close,
+                &["no option keep-conn"],
+                &["mpxs-conns", "get-values", "max-reqs", "use_backend", "maxconn"],
+            ),
             (
                 Server::HaProxy,
                 Mode::Multiplex,
-                &["keep-conn", "mpxs-conns", "get-values", "max-reqs 50"],
-                &["maxconn"],
+                &["keep-conn", "mpxs-conns", "max-reqs 10", "use_backend"],
+                &["maxconn", "get-values", "no option"],
             ),
         ] {
             let lines = lines(server, Family::Unix, mode);
@@ -211,6 +253,23 @@ mod tests {
                 assert!(!has(&lines, unwanted), "{server}, {mode}: {unwanted} in {lines:#?}");
             }
         }
+    }
+
+    #[test]
+    fn three_hosts_are_named_to_those_that_spread_requests() {
+        let hosts = [1, 2, 3].map(|host| format!("198.18.0.{host}:9000"));
+        for (server, mode, limit) in [
+            (Server::Nginx, Mode::Keep, "keepalive 24;"),
+            (Server::HaProxy, Mode::Keep, " maxconn 24\n"),
+            (Server::HaProxy, Mode::Close, "no option keep-conn"),
+        ] {
+            let site = Site { server, family: Family::Tcp, mode, connections: 24, processes: 1 };
+            let text = text(site, Workers::On(&hosts), &[], Path::new("/tmp/folder"), 8080).unwrap();
+            assert!(hosts.iter().all(|host| text.contains(host)) && text.contains(limit), "{text}");
+            assert!(!text.contains("__"), "{text}");
+        }
+        let message = file(Server::Lighttpd, Workers::On(&hosts)).unwrap_err().to_string();
+        assert!(message.contains("lighttpd"), "{message}");
     }
 
     #[test]
@@ -231,7 +290,8 @@ mod tests {
 
     #[test]
     fn a_line_that_is_not_there_cannot_be_left_out() {
-        let mut config = Config { server: Server::Nginx, text: "    one\n    two\n".to_owned() };
+        let mut config =
+            Config { server: Server::Nginx, file: "nginx.conf", text: "    one\n    two\n".to_owned() };
         config.leave_out(&["one"]).unwrap();
         assert_eq!(config.text, "    two\n");
         let message = config.leave_out(&["one"]).unwrap_err().to_string();

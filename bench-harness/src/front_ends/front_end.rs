@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -74,7 +75,7 @@ pub struct FrontEnd {
     site: Site,
     process: Process,
     port: ReservedPort,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl FrontEnd {
@@ -110,6 +111,12 @@ impl FrontEnd {
         Self::start(site, Workers::At(address), params)
     }
 
+    /// nginx or HAProxy before workers on three hosts, each `HOST:PORT`. One that answers is enough for it to be ready.
+    pub fn before_hosts(hosts: &[String; 3], site: Site) -> Result<Self, FrontEndError> {
+        site.check_before_hosts(hosts)?;
+        Self::start(site, Workers::On(hosts), &[])
+    }
+
     fn start(site: Site, workers: Workers<'_>, params: &[(String, String)]) -> Result<Self, FrontEndError> {
         let server = site.server;
         for (name, value) in params {
@@ -121,12 +128,12 @@ impl FrontEnd {
         // nginx's workers run as another user where this runs as root.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).map_err(not_started)?;
         let port = ReservedPort::any().map_err(not_started)?;
-        let config = folder.path().join(server.config_file());
+        let config = folder.path().join(config::file(server, workers)?);
         let text = config::text(site, workers, params, folder.path(), port.number())?;
         fs::write(&config, text).map_err(not_started)?;
         let command = server.command(&program, &config, folder.path());
         let process = Process::spawn(command).map_err(not_started)?;
-        let mut front_end = Self { site, process, port, _folder: folder };
+        let mut front_end = Self { site, process, port, folder };
         front_end.wait_until_it_answers()?;
         Ok(front_end)
     }
@@ -175,6 +182,11 @@ impl FrontEnd {
     /// The same as `HOST:PORT`.
     pub fn host_and_port(&self) -> String {
         self.port.host_and_port()
+    }
+
+    /// The folder that its configuration names, and is in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// What it, and what it has started, has written to stderr.

@@ -58,16 +58,6 @@ impl Server {
         }
     }
 
-    /// Its configuration in data/front-ends.
-    pub(super) fn config_file(self) -> &'static str {
-        match self {
-            Self::LighttpdSpawning => "lighttpd-spawning.conf",
-            Self::Lighttpd => "lighttpd.conf",
-            Self::Nginx => "nginx.conf",
-            Self::HaProxy => "haproxy.cfg",
-        }
-    }
-
     /// What runs it in the foreground.
     pub(super) fn command(self, program: &Path, config: &Path, folder: &Path) -> Command {
         let mut command = Command::new(program);

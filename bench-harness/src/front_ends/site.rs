@@ -51,6 +51,12 @@ pub enum SiteError {
     /// It does not start workers.
     #[error("{0} starts no workers: it is given their address, and no command line")]
     SpawnsNot(Server),
+    /// Nobody has written a configuration of it for that.
+    #[error("{0} has no configuration for several hosts: nginx and haproxy have")]
+    NoHosts(Server),
+    /// Its configuration shares none.
+    #[error("haproxy's configuration for several hosts has no mode multiplex: write close or keep")]
+    HostsMultiplex,
     /// The workers are elsewhere.
     #[error("the front end is to connect by {family}, and its workers are on {address}")]
     Address {
@@ -94,6 +100,16 @@ impl Site {
             (Server::LighttpdSpawning, ..) => Err(SiteError::Spawns(self.server)),
             (_, Family::Unix, Address::Unix(_)) | (_, Family::Tcp, Address::Tcp(_)) => Ok(()),
             (_, family, address) => Err(SiteError::Address { family, address: address.clone() }),
+        }
+    }
+
+    /// Whether it can stand before workers on several hosts.
+    pub(super) fn check_before_hosts(&self, hosts: &[String]) -> Result<(), SiteError> {
+        hosts.iter().try_for_each(|host| self.check_before(&Address::Tcp(host.clone())))?;
+        match (self.server, self.mode) {
+            (_, Mode::Multiplex) => Err(SiteError::HostsMultiplex),
+            (Server::Nginx | Server::HaProxy, _) => Ok(()),
+            (server, _) => Err(SiteError::NoHosts(server)),
         }
     }
 
@@ -150,6 +166,7 @@ mod tests {
             processes: 2,
         };
         assert_eq!(SITE.check_before(&tcp), Ok(()));
+        assert_eq!(SITE.check_before_hosts(&["127.0.0.1:9000".to_owned()]), Ok(()));
         assert_eq!(spawning.check_spawning("/usr/local/bin/worker --threads 2"), Ok(()));
         let unix = Address::Unix("/run/app.sock".into());
         let refused = [
@@ -162,6 +179,14 @@ mod tests {
             (Site { processes: 0, ..spawning }.check(), "no worker"),
             (Site { mode: Mode::Keep, connections: 1, ..spawning }.check(), "it has close"),
             (spawning.check_spawning("worker \"\nserver.port = 1"), "quotes"),
+            (
+                Site { server: Server::HaProxy, mode: Mode::Multiplex, ..SITE }.check_before_hosts(&[]),
+                "close or keep",
+            ),
+            (
+                Site { server: Server::Lighttpd, mode: Mode::Close, ..SITE }.check_before_hosts(&[]),
+                "nginx and haproxy",
+            ),
             (check_param("NAME", "$uri"), "NAME=$uri"),
             (check_param("NA ME", ""), "NA ME="),
         ];
