@@ -40,6 +40,7 @@ pub(super) fn admit(entry: &Entry, family: Family) -> anyhow::Result<Participant
         multiplexes,
         wakes_all: entry.wakes_all(),
         has_thread_per_core: entry.has_thread_per_core(),
+        is_form: entry.is_form(),
         idle_share,
         verified,
     })

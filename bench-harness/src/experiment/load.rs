@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::bail;
-use fcgi_load::{Generator, Latency, Mode, Options, Report, Until};
+use fcgi_load::{Generator, Latency, Mode, Options, Protocol, Report, Until};
 
 use super::asked::Asked;
 use super::schedule::Contender;
@@ -51,6 +51,8 @@ impl Load {
             let options = Options {
                 protocol,
                 mode,
+                // A web server may close a connection that has rested, and a client then sends its request again.
+                retry_closed: protocol == Protocol::Http,
                 connections,
                 streams: if mode == Mode::Multiplex { contender.streams } else { 1 },
                 timeout: PATIENCE,

@@ -241,6 +241,9 @@ pub struct Participant {
     /// its default where they are pinned to none. Older records do not say.
     #[serde(default)]
     pub has_thread_per_core: bool,
+    /// Whether it is a form of a strategy, which takes part where it is named. Older records do not say: there was none.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub is_form: bool,
     /// What an idle pool of it takes, as a share of a core. Older records do not say.
     #[serde(default)]
     pub idle_share: f64,

@@ -154,6 +154,7 @@ mod tests {
             multiplexes,
             wakes_all: false,
             has_thread_per_core: false,
+            is_form: false,
             idle_share: 0.0,
             verified,
         }

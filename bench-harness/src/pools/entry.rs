@@ -110,6 +110,14 @@ impl Entry {
         }
     }
 
+    /// Whether it is a form of a strategy, which takes part where it is named.
+    pub fn is_form(&self) -> bool {
+        match self {
+            Self::Strategy(strategy) => strategy.is_form(),
+            Self::Peer(_) => false,
+        }
+    }
+
     /// Its version: of an implementation that is not ours.
     pub fn version(&self) -> Option<&str> {
         match self {

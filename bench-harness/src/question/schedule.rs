@@ -102,6 +102,7 @@ fn groups(part: &Part, participants: &[Participant]) -> Vec<Vec<usize>> {
     if part.others > 0 {
         let is_other = |participant: &Participant| {
             participant.kind == Kind::Strategy
+                && !participant.is_form
                 && part.groups.iter().flatten().all(|name| *name != participant.name)
                 && (participant.multiplexes || !part.multiplexing)
         };

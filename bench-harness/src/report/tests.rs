@@ -98,6 +98,7 @@ fn participant(name: &str) -> Participant {
         multiplexes: true,
         wakes_all: false,
         has_thread_per_core: false,
+        is_form: false,
         idle_share: 0.0,
         verified,
     }

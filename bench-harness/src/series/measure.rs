@@ -185,6 +185,7 @@ pub(crate) mod tests {
             multiplexes: !number.is_multiple_of(3),
             wakes_all: false,
             has_thread_per_core: false,
+            is_form: false,
             idle_share: 0.0,
             verified: Verified::default(),
         };

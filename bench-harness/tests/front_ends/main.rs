@@ -14,8 +14,8 @@ mod workload;
 use std::process::ExitCode;
 
 use bench_harness::front_ends::{Server, Site};
-use front_end::{ALL, POOLS, unix};
 use bench_harness::{Strategy, discover};
+use front_end::{ALL, POOLS, unix};
 use libtest_mimic::{Completion, Trial};
 use support::{Outcome, programs};
 

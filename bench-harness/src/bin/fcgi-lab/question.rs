@@ -164,7 +164,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn asked(design: &Design, is_quick: bool) -> anyhow::Result<Vec<String>> {
     let mut names = design.names(is_quick);
     if design.is_for_others(is_quick) {
-        let sources = discover::sources()?.into_iter().filter(|source| !source.is_floor());
+        let sources =
+            discover::sources()?.into_iter().filter(|source| !source.is_floor() && !source.is_form());
         names.extend(sources.map(|source| source.name().to_owned()));
     }
     names.sort();
