@@ -105,6 +105,11 @@ impl Estimate {
         (self.low..=self.high).contains(&value)
     }
 
+    /// The same in another unit: so many times as much.
+    pub(crate) fn times(self, factor: f64) -> Self {
+        Self { center: self.center * factor, low: self.low * factor, high: self.high * factor, ..self }
+    }
+
     /// Of a ratio: how far the interval reaches from the estimate, as a factor of at least 1.
     pub(crate) fn reach(&self) -> f64 {
         (self.high / self.center).max(self.center / self.low)

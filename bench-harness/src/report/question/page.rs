@@ -140,12 +140,12 @@ fn charts(text: &mut String, findings: &Findings<'_>, part: &Part, workload: &Mi
         return over(text, findings, part, workload, &part.clients, "clients", |one| one.clients);
     }
     let metric = part.told();
-    let (unit, reading) = match metric {
-        Metric::LatencyP99 => ("µs", "latency (p99) of /hello"),
-        Metric::TotalCpu => ("µs", "CPU of web server and worker for a request"),
-        _ => ("µs", "CPU of the worker for a request"),
+    let (unit, factor, reading) = match metric {
+        Metric::LatencyP99 => ("ms", 1e-3, "latency (p99) of /hello"),
+        Metric::TotalCpu => ("µs", 1.0, "CPU of web server and worker for a request"),
+        _ => ("µs", 1.0, "CPU of the worker for a request"),
     };
-    let rows = findings.dots(part, workload, metric);
+    let rows = findings.dots(part, workload, metric, factor);
     if rows.is_empty() {
         return;
     }
@@ -200,7 +200,7 @@ fn of_startup(text: &mut String, findings: &Findings<'_>) {
             .filter(|(_, _, of)| *of == startup_ms)
             .map(|of| {
                 let mark = |(way, (metric, _)): (usize, &(StartupMetric, &str))| {
-                    Some((way, findings.start_value(of, *metric)?))
+                    Some((way, findings.start_value(of, *metric)?.times(1e3)))
                 };
                 let plural = if of.1 == 1 { "process" } else { "processes" };
                 dots::Row {
@@ -211,7 +211,7 @@ fn of_startup(text: &mut String, findings: &Findings<'_>) {
             .collect();
         let title = format!("a worker takes {startup_ms} ms before it serves");
         *text +=
-            &format!("<h3>{}</h3>\n<figure>{}</figure>\n", escape(&title), dots::chart(&title, "s", &rows));
+            &format!("<h3>{}</h3>\n<figure>{}</figure>\n", escape(&title), dots::chart(&title, "ms", &rows));
     }
     for (title, numbers) in findings.other_tables().iter().filter(|(title, _)| *title == design.title) {
         *text += &format!("<details><summary>{}: the numbers</summary>\n", escape(title));

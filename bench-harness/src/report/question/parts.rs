@@ -86,15 +86,15 @@ impl Findings<'_> {
         lines.filter(|line| !line.points.is_empty()).collect()
     }
 
-    /// A row for each entry, a mark for each use.
-    pub(crate) fn dots(&self, part: &Part, workload: &Mix, metric: Metric) -> Vec<dots::Row> {
+    /// A row for each entry, a mark for each use, in a unit of which there are so many in the metric's.
+    pub(crate) fn dots(&self, part: &Part, workload: &Mix, metric: Metric, factor: f64) -> Vec<dots::Row> {
         let contenders = self.contenders(part);
         let row = |entry: &Participant| {
             let mark = |(way, used): (usize, &Use)| {
                 let is_of = |one: &&Contender| {
                     one.entry == entry.name && one.workload == *workload && one.used == *used
                 };
-                Some((way, self.value(part, contenders.iter().find(is_of)?, metric)?))
+                Some((way, self.value(part, contenders.iter().find(is_of)?, metric)?.times(factor)))
             };
             let marks = part.uses.iter().enumerate().filter_map(mark).collect();
             dots::Row { name: entry.name.clone(), marks }
@@ -195,21 +195,21 @@ impl Findings<'_> {
     fn starts_table(&self) -> Table {
         let mut table = Table::new(&[
             "pool",
-            "start ms",
-            "first answer s",
-            "hundredth s",
-            "burst p99 s",
+            "to start ms",
+            "first answer ms",
+            "hundredth ms",
+            "burst p99 ms",
             "refused",
             "lost",
             "late",
-            "killed: longest wait s",
+            "killed: longest wait ms",
             "lost",
             "late",
         ]);
         for of in self.starts() {
-            let seconds = |metric| {
-                self.start_value(&of, metric)
-                    .map_or_else(|| "–".to_owned(), |value| words::number(value.center))
+            let milliseconds = |metric| {
+                let value = self.start_value(&of, metric).map(|value| value.center * 1e3);
+                words::or_dash(value, words::number)
             };
             let share = |count: &dyn Fn(&StartFigures) -> (u64, u64)| {
                 let shares = self.start_figures(&of).map(|figures| {
@@ -222,13 +222,13 @@ impl Findings<'_> {
             table.rows.push(vec![
                 format!("{entry}, {processes}"),
                 startup_ms.to_string(),
-                seconds(StartupMetric::First),
-                seconds(StartupMetric::Hundredth),
-                seconds(StartupMetric::BurstP99),
+                milliseconds(StartupMetric::First),
+                milliseconds(StartupMetric::Hundredth),
+                milliseconds(StartupMetric::BurstP99),
                 share(&|figures| (figures.burst.refused, figures.burst.due)),
                 share(&|figures| (figures.burst.lost, figures.burst.due)),
                 share(&|figures| (figures.burst.late, figures.burst.due)),
-                seconds(StartupMetric::LongestWait),
+                milliseconds(StartupMetric::LongestWait),
                 share(&|figures| (figures.kill.lost, figures.kill.due)),
                 share(&|figures| (figures.kill.late, figures.kill.due)),
             ]);
