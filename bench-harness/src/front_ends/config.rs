@@ -122,7 +122,7 @@ impl Config {
             Workers::At(_) | Workers::By(_) => self.leave_out(&[
                 "option mpxs-conns",
                 "option max-reqs 10",
-                "use_backend alone if body or long",
+                "use_backend alone if !safe or body or long",
             ]),
         }
     }

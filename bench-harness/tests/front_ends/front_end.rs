@@ -46,13 +46,13 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// The web server, with workers behind it that can hold eight connections of it.
+    /// The web server, with workers behind it that can hold all connections that it keeps.
     pub(crate) fn start(strategy: &Strategy, site: Site) -> Result<Self, Failed> {
         if site.server == Server::LighttpdSpawning {
             let front_end = FrontEnd::spawning(&strategy.binary().display().to_string(), site)?;
             return Ok(Self { front_end, _pool: None });
         }
-        Self::before(Pool::launch(strategy, site.family, &pool_args(strategy, site.family)?)?, site)
+        Self::before(launch(strategy, site)?, site)
     }
 
     /// The web server before this pool.
@@ -76,11 +76,18 @@ impl DerefMut for Served {
     }
 }
 
-/// A pool that can hold eight connections at a time, which web servers of other users may connect to.
-pub(crate) fn pool_args(strategy: &Strategy, family: Family) -> Result<[&'static str; 4], Failed> {
-    let one = Pool::launch(strategy, family, &["--processes", "1"])?;
+/// A pool for this site.
+pub(crate) fn launch(strategy: &Strategy, site: Site) -> Result<Pool, Failed> {
+    launch_with(strategy, site, &[])
+}
+
+/// A pool that can hold all connections which the web server keeps, and which web servers of other users may connect to.
+pub(crate) fn launch_with(strategy: &Strategy, site: Site, options: &[&str]) -> Result<Pool, Failed> {
+    let one = Pool::launch(strategy, site.family, &["--processes", "1"])?;
     let held: usize = value(one.address(), "FCGI_MAX_CONNS")?.parse()?;
-    Ok(["--processes", if held < 8 { "8" } else { "2" }, "--socket-mode", "666"])
+    let processes = site.connections.div_ceil(held).max(2).to_string();
+    let args = [&["--processes", &processes, "--socket-mode", "666"], options].concat();
+    Ok(Pool::launch(strategy, site.family, &args)?)
 }
 
 /// The site before workers that may not multiplex: what cannot be shared is kept.

@@ -8,6 +8,7 @@ mod support;
 
 mod connections;
 mod front_end;
+mod load;
 mod spawning;
 mod workload;
 
@@ -31,6 +32,12 @@ const TESTS: &[Test] = &[
     Test { sentence: "a_mebibyte_is_echoed", sites: ALL, run: workload::a_mebibyte },
     Test { sentence: "ten_mebibytes_go_out", sites: ALL, run: workload::ten_mebibytes },
     Test { sentence: "eight_clients_at_a_time_are_served", sites: ALL, run: workload::eight_clients },
+    Test { sentence: "a_hundred_clients_at_a_time_lose_nothing", sites: ALL, run: load::many_clients },
+    Test {
+        sentence: "a_hundred_clients_with_long_parameters_lose_nothing",
+        sites: ALL,
+        run: load::long_parameters,
+    },
     Test { sentence: "a_refusal_reaches_the_client", sites: POOLS, run: workload::refusal },
     Test { sentence: "what_a_request_says_on_stderr_is_logged", sites: ALL, run: workload::logged },
     Test {

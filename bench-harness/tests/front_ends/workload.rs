@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use bench_harness::front_ends::{Site, http};
 use bench_harness::workload::{self, Case};
-use bench_harness::{FrontEnd, Pool, Strategy};
+use bench_harness::{FrontEnd, Strategy};
 use libtest_mimic::Failed;
 
-use crate::front_end::{Served, pool_args};
+use crate::front_end::{Served, launch_with};
 use crate::support::Outcome;
 
 /// How long a line may take into a log.
@@ -64,9 +64,8 @@ pub(crate) fn logged(strategy: &Strategy, site: Site) -> Outcome {
 
 /// What the worker refuses is refused with the same status by every web server, and the next request is served.
 pub(crate) fn refusal(strategy: &Strategy, site: Site) -> Outcome {
-    let mut args = pool_args(strategy, site.family)?.to_vec();
-    args.extend(["--max-body", "1000", "--max-params", "8000"]);
-    let front_end = Served::before(Pool::launch(strategy, site.family, &args)?, site)?;
+    let pool = launch_with(strategy, site, &["--max-body", "1000", "--max-params", "8000"])?;
+    let front_end = Served::before(pool, site)?;
     for _ in 0..3 {
         let body = workload::pattern(200_000);
         let response =
