@@ -8,6 +8,7 @@ mod support;
 
 mod connections;
 mod front_end;
+mod hosts;
 mod load;
 mod spawning;
 mod workload;
@@ -74,7 +75,8 @@ const TESTS: &[Test] = &[
 
 fn main() -> ExitCode {
     support::run(discover::sources(), 2, |strategy| {
-        TESTS.iter().flat_map(|test| test.sites.iter().map(|site| trial(strategy, *site, test))).collect()
+        let each = TESTS.iter().flat_map(|test| test.sites.iter().map(|site| trial(strategy, *site, test)));
+        each.chain(hosts::trials(strategy)).collect()
     })
 }
 
