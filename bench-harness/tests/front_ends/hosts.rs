@@ -358,7 +358,7 @@ fn command(program: &str) -> Result<Command, Failed> {
 
 fn run(program: &str, args: &str) -> Outcome {
     let output = command(program)?.args(args.split(' ')).output()?;
-    ensure!(output.status.success(), "{program} {args}: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "{program} {args}: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(())
 }
 
