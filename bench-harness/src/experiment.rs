@@ -183,8 +183,11 @@ pub fn run(
         let diagnosed = cells.iter().filter(|cell| plan.processes.first() == Some(&cell.processes()));
         let diagnosed = diagnosed.filter(is_hello);
         let twin = twin_of(&record.reference);
-        let contenders = diagnosed.flat_map(|cell| &cell.contenders);
-        for contender in contenders.filter(|contender| contender.name != twin) {
+        // What nobody here has started cannot be traced.
+        let is_traced = |contender: &&Contender| {
+            contender.name != twin && lineup.entries[contender.participant].kind() != Kind::Target
+        };
+        for contender in diagnosed.flat_map(|cell| &cell.contenders).filter(is_traced) {
             if stop.load(Ordering::Relaxed) {
                 return Ok(record);
             }
@@ -247,7 +250,8 @@ pub(crate) fn count_system_calls(
     Ok(system_calls::count(plan, &cores, lineup.entries[contender.participant], contender))
 }
 
-/// The entry that the others are compared to: the one asked for, or the first strategy that takes part in most modes.
+/// The entry that the others are compared to: the one asked for, or the first strategy that takes part in most modes, or whoever
+/// there is.
 fn choose_reference(record: &Record, asked: Option<&str>) -> anyhow::Result<String> {
     let entries = &record.entries;
     if let Some(name) = asked {

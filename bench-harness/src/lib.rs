@@ -42,5 +42,6 @@ pub use pools::discover::{DiscoverError, Source};
 pub use pools::entry::{Entry, Holds, Kind};
 pub use pools::launch::{Family, LaunchError, Pool};
 pub use pools::peers::Peer;
+pub use pools::target::{Target, TargetError};
 pub(crate) use pools::usage;
-pub use pools::{builds, discover, entry, launch, peers, ports, process};
+pub use pools::{builds, discover, entry, launch, peers, ports, process, target};

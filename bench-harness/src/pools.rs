@@ -3,8 +3,9 @@
 //! ```text
 //!   discover ──► builds ──► Strategy ─┐
 //!   (packages)                        ├──► entry ──► launch ──► Pool (process, ports, usage)
-//!   peers ────────────────► Peer ─────┘
-//!   (data/peers)
+//!   peers ────────────────► Peer ─────┤
+//!   (data/peers)                      │
+//!   target ───────────────► Target ───┘  (nothing is started)
 //! ```
 
 pub mod builds;
@@ -14,4 +15,5 @@ pub mod launch;
 pub mod peers;
 pub mod ports;
 pub mod process;
+pub mod target;
 pub(crate) mod usage;

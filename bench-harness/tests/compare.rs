@@ -6,8 +6,8 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use bench_harness::discover;
 use bench_harness::experiment::{Record, Trial};
+use bench_harness::{Family, Kind, Pool, builds, discover};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Short slices, everybody on all cores: what comes of it is looked at, not how much.
@@ -47,7 +47,7 @@ fn every_entry_and_the_twin_run_once_in_each_mode_of_each_launch_and_the_report_
     assert_eq!(record.trials.len(), 3 * 2 * 2 * 2);
     for trial in &record.trials {
         let figures = trial.figures.as_ref().unwrap_or_else(|| panic!("{trial:?}"));
-        assert!(figures.requests > 0 && figures.worker_cpu > Duration::ZERO, "{trial:?}");
+        assert!(figures.requests > 0 && figures.worker_cpu > Some(Duration::ZERO), "{trial:?}");
         assert_eq!(figures.workers.len(), trial.processes, "{trial:?}");
         let slices = &figures.slices;
         assert_eq!((slices.requests.len(), slices.elapsed_ns.len()), (3, 3), "{trial:?}");
@@ -188,6 +188,133 @@ fn programs_of_a_folder_take_part_under_their_files_names() {
     let output = compare(&folder.path().join("other.json"), &words).arg(&programs).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(said(&output).contains("has the name of another entry"), "{}", said(&output));
+}
+
+/// A server that answers already, of whichever strategy can be had, until it is dropped.
+fn server(family: Family) -> Pool {
+    let sources = discover::sources().unwrap();
+    let mut strategies = sources.iter().filter(|source| !source.is_floor());
+    let strategy = strategies.find_map(|source| builds::build(source).ok()).unwrap();
+    Pool::launch(&strategy, family, &["--processes", "2"]).unwrap()
+}
+
+/// Column `column` of the row that begins with `entry`, in each table that has both.
+fn cells(markdown: &str, column: &str, entry: &str) -> Vec<String> {
+    let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    let mut found = Vec::new();
+    let mut at = None;
+    for row in markdown.lines().map(cells) {
+        match row.get(1) {
+            None => at = None,
+            Some(name) if name.starts_with(entry) => found.extend(at.map(|at: usize| row[at].clone())),
+            Some(_) => at = row.iter().position(|name| name == column).or(at),
+        }
+    }
+    found
+}
+
+#[test]
+fn a_target_alone_is_measured_and_what_cannot_be_known_of_it_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.json");
+    let pool = server(Family::Tcp);
+    let words = ["--launches", "2", "--workload", "hello", "--target", &format!("{}=there", pool.address())];
+    let output = compare(&file, &words).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+
+    let record = read(&file);
+    let [there] = &record.entries[..] else { panic!("{:?}", record.entries) };
+    assert_eq!((there.name.as_str(), there.kind, there.idle_share), ("there", Kind::Target, None));
+    assert_eq!(there.address, Some(pool.address().to_string()));
+    assert!(there.verified.passed > 0 && there.verified.failed.is_empty(), "{there:?}");
+    // Itself and its twin, in each mode that it takes.
+    assert_eq!(record.trials.len(), 2 * 2 * if there.multiplexes { 3 } else { 2 });
+    for trial in &record.trials {
+        let figures = trial.figures.as_ref().unwrap_or_else(|| panic!("{trial:?}"));
+        assert!(figures.requests > 0 && figures.latency_p50_ns > 0, "{trial:?}");
+        assert!(figures.generator_cpu > Duration::ZERO, "{trial:?}");
+        assert_eq!((figures.worker_cpu, figures.user_share, figures.switches), (None, None, None));
+        let slices = &figures.slices;
+        assert!(figures.workers.is_empty() && slices.cpu_ns.is_empty() && slices.run_delay_ns.is_empty());
+        assert_eq!((slices.requests.len(), slices.elapsed_ns.len()), (3, 3));
+    }
+
+    let markdown = fs::read_to_string(file.with_extension("md")).unwrap();
+    for column in
+        ["CPU µs/request", "verdict", "threads", "user CPU", "workers' load", "system calls", "PSS KiB"]
+    {
+        let cells = cells(&markdown, column, "there (target)");
+        assert!(!cells.is_empty() && cells.iter().all(|cell| cell == "not known"), "{column}: {cells:?}");
+    }
+    for column in ["requests/s", "p50 µs", "generator load", "peak in flight"] {
+        let cells = cells(&markdown, column, "there (target)");
+        let is_number = |cell: &String| cell.starts_with(|letter: char| letter.is_ascii_digit());
+        assert!(!cells.is_empty() && cells.iter().all(is_number), "{column}: {cells:?}");
+    }
+    let page = fs::read_to_string(file.with_extension("html")).unwrap();
+    for text in [&markdown, &page] {
+        assert!(text.contains("there was there already, at tcp:"), "{text}");
+        assert!(text.contains("not known: all workers were there already"), "{text}");
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_fcgi-lab")).args(["report", "--json"]).arg(&file).output();
+    let json: serde_json::Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+    let entry = &json["cells"][0]["entries"][0];
+    assert_eq!((&entry["kind"], &entry["verdict"]), (&"target".into(), &"not known".into()));
+    assert_eq!((&entry["cpu_us_per_request"], &entry["threads"]), (&"not known".into(), &"not known".into()));
+    assert!(entry["requests_per_second"]["center"].as_f64() > Some(0.0), "{entry}");
+    // It was not this run's to end.
+    assert!(bench_harness::check(pool.address()).is_ok());
+    pool.drain().unwrap();
+}
+
+#[test]
+fn a_target_stands_beside_entries_which_keep_what_is_known_of_them_and_its_run_can_be_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.json");
+    let pool = server(Family::Unix);
+    let address = pool.address().to_string();
+    let sources = discover::sources().unwrap();
+    let name = sources.iter().find(|source| !source.is_floor()).unwrap().name();
+    let words = ["--launches", "2", "--modes", "close", "--entries", name, "--target", &address];
+    let output = compare(&file, &words).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let whole = read(&file);
+    assert_eq!((whole.reference.as_str(), whole.trials.len()), (name, 3 * 2));
+    for trial in &whole.trials {
+        let figures = trial.figures.as_ref().unwrap_or_else(|| panic!("{trial:?}"));
+        assert_eq!(figures.worker_cpu.is_some(), trial.entry != address, "{trial:?}");
+    }
+    let markdown = fs::read_to_string(file.with_extension("md")).unwrap();
+    assert!(cells(&markdown, "threads", name).iter().all(|cell| cell != "not known"), "{markdown}");
+    assert!(!cells(&markdown, "threads", &address).is_empty(), "{markdown}");
+
+    let mut cut = whole.clone();
+    cut.trials.retain(|trial| trial.launch == 1);
+    fs::write(&file, serde_json::to_string(&cut).unwrap()).unwrap();
+    let mut resume = Command::new(env!("CARGO_BIN_EXE_fcgi-lab"));
+    let output = resume.args(["compare", "--resume"]).arg(&file).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(read(&file).trials.len(), whole.trials.len());
+}
+
+#[test]
+fn a_target_that_cannot_be_asked_is_refused_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let nobody = format!("unix:{}", folder.path().join("nobody").display());
+    let taken = discover::sources().unwrap()[0].name().to_owned();
+    for (targets, words) in [
+        (vec![nobody.clone()], "nobody takes part: unix:"),
+        (vec!["10.0.0.2:9000".to_owned()], "is no address"),
+        (vec![format!("{nobody}={taken}")], "is another entry's name"),
+        (vec![format!("{nobody}=a"), format!("{nobody}=a")], "is another entry's name"),
+        (vec![format!("{nobody}=a (twin)")], "is another entry's name"),
+    ] {
+        let mut command = compare(&folder.path().join("run.json"), &["--modes", "close"]);
+        command.args(targets.iter().flat_map(|target| ["--target", target]));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{targets:?}: {}", said(&output));
+        assert!(said(&output).contains(words), "{targets:?}: {}", said(&output));
+    }
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn everything_is_measured_in_each_launch_and_the_page_is_made_of_the_data_and_th
     assert_eq!(record.trials.len(), 2 * 2 * uses, "{:?}", record.skipped);
     for trial in &record.trials {
         let figures = trial.trial.figures.as_ref().unwrap_or_else(|| panic!("{trial:?}"));
-        assert!(figures.requests > 0 && figures.worker_cpu > Duration::ZERO, "{trial:?}");
+        assert!(figures.requests > 0 && figures.worker_cpu > Some(Duration::ZERO), "{trial:?}");
         assert_eq!(figures.workers.len(), trial.trial.processes, "{trial:?}");
         let has_front_end = Use::of(&trial.trial.ask).front_end.is_some();
         assert_eq!(figures.front_end_cpu.is_some_and(|cpu| cpu > Duration::ZERO), has_front_end, "{trial:?}");

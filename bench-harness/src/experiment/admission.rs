@@ -4,6 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use fcgi_load::Address;
 use fcgi_verify::{Outcome, cases, run_case};
 
 use super::cpu::Usage;
@@ -16,8 +17,8 @@ const PROCESSES: usize = 4;
 /// How long an idle pool is watched.
 const IDLE: Duration = Duration::from_millis(400);
 
-/// Verifies an entry and asks what it holds. A strategy that fails a binding case is not admitted; somebody else's
-/// implementation is, and its failures are told with its figures. A floor can answer nothing but what is timed.
+/// Verifies an entry and asks what it holds. A strategy that fails a binding case is not admitted; what is not ours is, and its
+/// failures are told with its figures. A floor can answer nothing but what is timed.
 pub(super) fn admit(entry: &Entry, family: Family) -> anyhow::Result<Participant> {
     let mut verified = Verified::default();
     if entry.kind() != Kind::Floor {
@@ -36,6 +37,7 @@ pub(super) fn admit(entry: &Entry, family: Family) -> anyhow::Result<Participant
         name: entry.name().to_owned(),
         kind: entry.kind(),
         version: entry.version().map(str::to_owned),
+        address: entry.address().map(Address::to_string),
         connections,
         multiplexes,
         wakes_all: entry.wakes_all(),
@@ -46,14 +48,17 @@ pub(super) fn admit(entry: &Entry, family: Family) -> anyhow::Result<Participant
     })
 }
 
-/// What a pool takes that nobody asks, as a share of a core.
-fn idle_share(pool: &Pool) -> f64 {
+/// What a pool takes that nobody asks, as a share of a core; none where nobody here knows its processes.
+fn idle_share(pool: &Pool) -> Option<f64> {
+    if pool.started_pids().is_empty() {
+        return None;
+    }
     // What it still has to do after it was asked is no idleness.
     thread::sleep(IDLE / 2);
     let (begun, before) = (Instant::now(), Usage::of(&pool.started_pids()));
     thread::sleep(IDLE);
     let (used, _) = Usage::of(&pool.started_pids()).since(&before);
-    used.as_secs_f64() / begun.elapsed().as_secs_f64()
+    Some(used.as_secs_f64() / begun.elapsed().as_secs_f64())
 }
 
 fn verify(entry: &Entry, pool: &Pool) -> anyhow::Result<Verified> {

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use anyhow::Context;
 use fcgi_load::{Address, Mode, Protocol};
 
 use super::record::{Ask, Plan};
@@ -39,7 +40,8 @@ impl Asked {
         };
         let site = Site { server, family: Family::Unix, mode: ask.mode, connections, processes };
         if server == Server::LighttpdSpawning {
-            let Spawned { command_line, processes } = entry.spawned(processes, division.pinned());
+            let spawned = entry.spawned(processes, division.pinned());
+            let Spawned { command_line, processes } = spawned.context("it runs already")?;
             let site = Site { processes, ..site };
             let start = || FrontEnd::spawning_with(&command_line, site, entry.params());
             return Ok(Self::Spawning(division.among_workers(start)??));

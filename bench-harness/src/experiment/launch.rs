@@ -22,7 +22,7 @@ use super::regime::Cores;
 use super::schedule::{self, Cell, Contender};
 use super::slices::Slices;
 use super::{Lineup, Seen};
-use crate::entry::Entry;
+use crate::entry::{Entry, Kind};
 use crate::rng::Rng;
 use crate::usage;
 
@@ -167,7 +167,9 @@ impl Launcher<'_> {
         let living = Living {
             contender,
             entry,
-            is_stopped_when_idle: self.lineup.participants[contender.participant].idle_share > BUSY_WHEN_IDLE,
+            is_stopped_when_idle: self.lineup.participants[contender.participant]
+                .idle_share
+                .is_some_and(|share| share > BUSY_WHEN_IDLE),
             clocks: Clocks::of(&before),
             front_end: Clocks::of(&cpu::Usage::of(&asked.front_end_pids())),
             account,
@@ -202,13 +204,16 @@ impl Living<'_> {
         let answered = self.load.run(Until::Duration(plan.slice))?;
         let used = self.cpu()?.saturating_sub(cpu);
         let slices = &mut self.slices;
-        slices.cpu_ns.push(nanoseconds(used));
+        if has_known_processes(self.entry) {
+            let after = self.clocks.run_delay();
+            slices.cpu_ns.push(nanoseconds(used));
+            slices
+                .run_delay_ns
+                .extend(delay.zip(after).map(|(before, after): (u64, u64)| after.saturating_sub(before)));
+        }
         if !self.front_end.is_empty() {
             slices.front_end_cpu_ns.push(nanoseconds(self.front_end.cpu().saturating_sub(front_end)));
         }
-        slices
-            .run_delay_ns
-            .extend(delay.zip(self.clocks.run_delay()).map(|(before, after)| after.saturating_sub(before)));
         slices.requests.push(answered.requests);
         slices.elapsed_ns.push(nanoseconds(answered.elapsed));
         self.latency.add(&answered.latency);
@@ -246,9 +251,9 @@ impl Living<'_> {
         let worker_cpu = if have_ended && self.account.is_none() {
             // Told as a whole only, the lead-ins included.
             slices.cpu_ns.clear();
-            total.mul_f64(requests as f64 / (requests + self.lead_in) as f64)
+            Some(total.mul_f64(requests as f64 / (requests + self.lead_in) as f64))
         } else {
-            slices.cpu()
+            has_known_processes(self.entry).then(|| slices.cpu())
         };
         // While the connections are still held.
         let workers = asked.worker_pids().into_iter().filter_map(|pid| {
@@ -264,6 +269,8 @@ impl Living<'_> {
         let all_requests = self.warm_up + self.lead_in + requests;
         let switches = cpu::switches(reaped, cpu::reaped_switches(), all_requests);
         let front_end_cpu = (!self.front_end.is_empty()).then(|| slices.front_end_cpu());
+        // Else those of nobody, or of a web server too.
+        let switches = switches.filter(|_| tells_switches && has_known_processes(self.entry));
         let (latency_p50_ns, latency_p99_ns) = quantiles(&self.latency);
         Ok(Figures {
             requests,
@@ -282,6 +289,11 @@ impl Living<'_> {
             slices,
         })
     }
+}
+
+/// Whether it is known here what its processes use: not of a server that was there already.
+fn has_known_processes(entry: &Entry) -> bool {
+    entry.kind() != Kind::Target
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

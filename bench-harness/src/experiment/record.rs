@@ -14,9 +14,9 @@ use crate::launch::Family;
 use crate::mix::Mix;
 
 /// The version of this format.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 /// The oldest that can be read: launches of one slice each, one entry after the other. In the second no ask has a regime of its
-/// own.
+/// own; before the fourth there are no targets, of which less is known.
 pub const OLDEST_FORMAT: u32 = 1;
 
 /// An experiment, whole or interrupted.
@@ -230,7 +230,7 @@ pub struct Participant {
     pub kind: Kind,
     /// Of somebody else's implementation.
     pub version: Option<String>,
-    /// Connections that one process of it holds.
+    /// Connections that one process of it holds; of a target all of it.
     pub connections: usize,
     /// Whether it takes several requests at a time on one connection.
     pub multiplexes: bool,
@@ -244,9 +244,12 @@ pub struct Participant {
     /// Whether it is a form of a strategy, which takes part where it is named. Older records do not say: there was none.
     #[serde(default, skip_serializing_if = "is_not")]
     pub is_form: bool,
-    /// What an idle pool of it takes, as a share of a core. Older records do not say.
+    /// Where it answers: of a target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// What an idle pool of it takes, as a share of a core. Older records do not say, and of a target it is not known.
     #[serde(default)]
-    pub idle_share: f64,
+    pub idle_share: Option<f64>,
     /// What fcgi-verify's quick cases said before it was timed.
     pub verified: Verified,
 }
@@ -282,7 +285,7 @@ pub struct Trial {
     /// What it was asked.
     #[serde(flatten)]
     pub ask: Ask,
-    /// Worker processes.
+    /// Worker processes; of a target, whose are not known, those that the others of its cell had.
     pub processes: usize,
     /// Connections open at a time.
     pub connections: usize,
@@ -302,9 +305,9 @@ pub struct Figures {
     /// How long that took.
     #[serde(rename = "elapsed_s", with = "seconds")]
     pub elapsed: Duration,
-    /// User and system time of all the pool's processes, reaped children included.
-    #[serde(rename = "worker_cpu_s", with = "seconds")]
-    pub worker_cpu: Duration,
+    /// User and system time of all the pool's processes, reaped children included. Of a target it is not known.
+    #[serde(rename = "worker_cpu_s", with = "seconds_if_known")]
+    pub worker_cpu: Option<Duration>,
     /// User and system time of the web server before them, if there is one.
     #[serde(
         rename = "front_end_cpu_s",
@@ -331,7 +334,7 @@ pub struct Figures {
     pub parsed: u64,
     /// Context switches of the pool over its whole life; none where the kernel did not say.
     pub switches: Option<Switches>,
-    /// Each process of the pool, at the end of the timed part.
+    /// Each process of the pool, at the end of the timed part; none of a target, whose are not known.
     pub workers: Vec<Worker>,
     /// Its slices.
     #[serde(default, skip_serializing_if = "Slices::is_empty")]
@@ -421,5 +424,26 @@ mod seconds {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let seconds = f64::deserialize(deserializer)?;
         Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)
+    }
+}
+
+/// The same, of durations that may not be known.
+mod seconds_if_known {
+    use super::{Deserialize, Deserializer, Duration, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Seconds(#[serde(with = "super::seconds")] Duration);
+
+    pub(super) fn serialize<S: Serializer>(
+        known: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        known.map(Seconds).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<Seconds>::deserialize(deserializer)?.map(|Seconds(duration)| duration))
     }
 }

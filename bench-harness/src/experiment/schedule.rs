@@ -3,6 +3,7 @@
 use fcgi_load::Mode;
 
 use super::record::{Ask, Participant, Plan, twin_of};
+use crate::entry::Kind;
 
 /// What is compared, at least one contender: all of it lives at the same time. In a comparison all are asked in the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,8 +65,11 @@ fn contenders(
     };
     let all = participants.iter().enumerate();
     for (index, participant) in all.filter(|(_, participant)| is_asked(participant)) {
-        let Some(contender) = Contender::of(plan, index, participant, ask, processes) else { continue };
-        if participant.name == reference {
+        let is_reference = participant.name == reference;
+        let Some(contender) = Contender::of(plan, index, participant, ask, processes, is_reference) else {
+            continue;
+        };
+        if is_reference && (participant.kind != Kind::Target || participant.connections > 1) {
             contenders.push(Contender { name: twin_of(reference), ..contender.clone() });
         }
         contenders.push(contender);
@@ -85,8 +89,9 @@ impl Contender {
         participant: &Participant,
         ask: &Ask,
         processes: usize,
+        is_reference: bool,
     ) -> Option<Self> {
-        let (connections, streams) = offer(plan, participant, ask, processes)?;
+        let (connections, streams) = offer(plan, participant, ask, processes, is_reference)?;
         let (name, ask) = (participant.name.clone(), ask.clone());
         Some(Self { participant: index, name, ask, processes, connections, streams })
     }
@@ -94,9 +99,21 @@ impl Contender {
 
 /// What of the load an entry is offered: no more connections kept than the pool holds, for then requests would wait
 /// for a connection that idles; and several requests on one only where they are taken. A web server is offered all of it on
-/// connections of their own, however it uses its own.
-fn offer(plan: &Plan, entry: &Participant, ask: &Ask, processes: usize) -> Option<(usize, usize)> {
-    let holds = entry.connections.saturating_mul(processes).max(1);
+/// connections of their own, however it uses its own. A target is there once, however many processes the others have: as the
+/// reference it shares its connections with its twin.
+fn offer(
+    plan: &Plan,
+    entry: &Participant,
+    ask: &Ask,
+    processes: usize,
+    is_reference: bool,
+) -> Option<(usize, usize)> {
+    let (holds, processes) = match entry.kind {
+        Kind::Target if is_reference => (entry.connections / 2, 1),
+        Kind::Target => (entry.connections, 1),
+        _ => (entry.connections.saturating_mul(processes), processes),
+    };
+    let holds = holds.max(1);
     let (connections, streams) = plan.load(ask.mode);
     match ask.mode {
         Mode::Multiplex if !entry.multiplexes => None,
@@ -119,7 +136,6 @@ mod tests {
     use super::super::record::Verified;
     use super::super::regime::Regime;
     use super::*;
-    use crate::entry::Kind;
     use crate::launch::Family;
     use crate::mix::Mix;
 
@@ -155,7 +171,8 @@ mod tests {
             wakes_all: false,
             has_thread_per_core: false,
             is_form: false,
-            idle_share: 0.0,
+            address: None,
+            idle_share: Some(0.0),
             verified,
         }
     }
@@ -190,16 +207,41 @@ mod tests {
     #[test]
     fn a_pool_is_offered_no_more_than_it_holds() {
         let one = participant("one", 1, false);
-        let offers = |mode, processes| offer(&plan(), &one, &Ask::hello(mode), processes);
+        let offers = |mode, processes| offer(&plan(), &one, &Ask::hello(mode), processes, false);
         assert_eq!(offers(Mode::Close, 3), Some((16, 1)));
         assert_eq!(offers(Mode::Keep, 3), Some((3, 1)));
         assert_eq!(offers(Mode::Multiplex, 3), None);
     }
 
     #[test]
+    fn a_target_is_there_once_and_its_twin_shares_it() {
+        let target = |connections| Participant {
+            kind: Kind::Target,
+            address: Some("tcp:192.0.2.1:9000".to_owned()),
+            ..participant("there", connections, true)
+        };
+        let offers = |connections, mode, is_reference| {
+            [1, 3].map(|processes| {
+                offer(&plan(), &target(connections), &Ask::hello(mode), processes, is_reference)
+            })
+        };
+        assert_eq!(offers(10, Mode::Keep, false), [Some((10, 1)); 2]);
+        assert_eq!(offers(10, Mode::Keep, true), [Some((5, 1)); 2]);
+        assert_eq!(offers(10, Mode::Multiplex, false), [Some((2, 8)); 2]);
+        let names = |connections| {
+            let plan = Plan { asks: vec![Ask::hello(Mode::Keep)], processes: vec![1], ..plan() };
+            let [cell] = &cells(&plan, &[target(connections)], "there")[..] else { panic!("one cell") };
+            cell.contenders.iter().map(|contender| contender.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(2), ["there (twin)", "there"]);
+        // There is no connection for two.
+        assert_eq!(names(1), ["there"]);
+    }
+
+    #[test]
     fn multiplexed_connections_reach_every_process_and_hold_all_clients() {
         let many = participant("many", 1000, true);
-        let multiplexed = |processes| offer(&plan(), &many, &Ask::hello(Mode::Multiplex), processes);
+        let multiplexed = |processes| offer(&plan(), &many, &Ask::hello(Mode::Multiplex), processes, false);
         assert_eq!([1, 3, 100].map(multiplexed), [Some((2, 8)), Some((3, 6)), Some((16, 1))]);
     }
 
@@ -208,9 +250,9 @@ mod tests {
         let plan = Plan { clients: 8, streams: 64, multiplexed: Some(8), ..plan() };
         let many = participant("many", 1000, true);
         let three = participant("three", 3, true);
-        assert_eq!(offer(&plan, &many, &Ask::hello(Mode::Keep), 1), Some((8, 1)));
-        assert_eq!(offer(&plan, &many, &Ask::hello(Mode::Multiplex), 1), Some((8, 64)));
-        assert_eq!(offer(&plan, &three, &Ask::hello(Mode::Multiplex), 1), Some((3, 64)));
+        assert_eq!(offer(&plan, &many, &Ask::hello(Mode::Keep), 1, false), Some((8, 1)));
+        assert_eq!(offer(&plan, &many, &Ask::hello(Mode::Multiplex), 1, false), Some((8, 64)));
+        assert_eq!(offer(&plan, &three, &Ask::hello(Mode::Multiplex), 1, false), Some((3, 64)));
     }
 
     #[test]

@@ -1,17 +1,18 @@
-//! Whatever can stand in a comparison: a strategy, the floor, somebody else's implementation.
+//! Whatever can stand in a comparison: a strategy, the floor, somebody else's implementation, a server that is there already.
 
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use fcgi_load::RequestSpec;
-use fcgi_verify::{Options, Target};
+use fcgi_load::{Address, RequestSpec};
+use fcgi_verify::Options;
 use serde::{Deserialize, Serialize};
 
 use crate::builds::Strategy;
 use crate::launch::{Family, LaunchError, Pool};
 use crate::mix::Mix;
 use crate::peers::Peer;
+use crate::target::Target;
 
 /// What an entry is, which says what may be asked of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -23,13 +24,15 @@ pub enum Kind {
     Floor,
     /// Somebody else's: it answers `/hello`, `/echo` and `/wait`.
     Peer,
+    /// A server that the harness did not start, perhaps on another machine. What it answers turns out when it is asked.
+    Target,
 }
 
 impl Kind {
     /// Whether such an entry can be asked for this.
     pub fn answers(self, workload: &Mix) -> bool {
         match self {
-            Self::Strategy => true,
+            Self::Strategy | Self::Target => true,
             Self::Floor => *workload == Mix::default(),
             Self::Peer => workload.is_for_peers(),
         }
@@ -42,6 +45,7 @@ impl fmt::Display for Kind {
             Self::Strategy => "strategy",
             Self::Floor => "floor",
             Self::Peer => "peer",
+            Self::Target => "target",
         })
     }
 }
@@ -67,13 +71,15 @@ pub struct Spawned {
     pub processes: usize,
 }
 
-/// An entry that is built.
+/// An entry that is built, or is there.
 #[derive(Clone, Debug)]
 pub enum Entry {
     /// One of ours, or the floor.
     Strategy(Strategy),
     /// Somebody else's.
     Peer(Peer),
+    /// A server that was not started here.
+    Target(Target),
 }
 
 impl Entry {
@@ -82,6 +88,7 @@ impl Entry {
         match self {
             Self::Strategy(strategy) => strategy.name(),
             Self::Peer(peer) => peer.name(),
+            Self::Target(target) => target.name(),
         }
     }
 
@@ -91,6 +98,7 @@ impl Entry {
             Self::Strategy(strategy) if strategy.is_floor() => Kind::Floor,
             Self::Strategy(_) => Kind::Strategy,
             Self::Peer(_) => Kind::Peer,
+            Self::Target(_) => Kind::Target,
         }
     }
 
@@ -98,7 +106,7 @@ impl Entry {
     pub fn wakes_all(&self) -> bool {
         match self {
             Self::Strategy(strategy) => strategy.wakes_all(),
-            Self::Peer(_) => false,
+            Self::Peer(_) | Self::Target(_) => false,
         }
     }
 
@@ -106,7 +114,7 @@ impl Entry {
     pub fn has_thread_per_core(&self) -> bool {
         match self {
             Self::Strategy(strategy) => strategy.has_thread_per_core(),
-            Self::Peer(_) => false,
+            Self::Peer(_) | Self::Target(_) => false,
         }
     }
 
@@ -114,19 +122,28 @@ impl Entry {
     pub fn is_form(&self) -> bool {
         match self {
             Self::Strategy(strategy) => strategy.is_form(),
-            Self::Peer(_) => false,
+            Self::Peer(_) | Self::Target(_) => false,
         }
     }
 
     /// Its version: of an implementation that is not ours.
     pub fn version(&self) -> Option<&str> {
         match self {
-            Self::Strategy(_) => None,
+            Self::Strategy(_) | Self::Target(_) => None,
             Self::Peer(peer) => Some(peer.version()),
         }
     }
 
-    /// Starts a pool of so many processes on a fresh listener, with as many threads in each as it has by default.
+    /// Where it answers, if that is known before it is launched: of a server that was not started here.
+    pub fn address(&self) -> Option<&Address> {
+        match self {
+            Self::Strategy(_) | Self::Peer(_) => None,
+            Self::Target(target) => Some(target.address()),
+        }
+    }
+
+    /// Starts a pool of so many processes on a fresh listener, with as many threads in each as it has by default. A server that
+    /// is there already is found instead, with the processes it has.
     pub fn launch(&self, family: Family, processes: usize) -> Result<Pool, LaunchError> {
         self.launch_on(family, processes, None)
     }
@@ -145,6 +162,7 @@ impl Entry {
                 Pool::launch(strategy, family, &args.iter().map(String::as_str).collect::<Vec<_>>())
             }
             Self::Peer(peer) => Pool::launch_peer(peer, family, processes),
+            Self::Target(target) => Pool::found(target),
         }
     }
 
@@ -156,26 +174,28 @@ impl Entry {
         }
     }
 
-    /// How a web server that starts its workers itself starts so many of them; `cores` as the workers have been given.
-    pub fn spawned(&self, processes: usize, cores: Option<usize>) -> Spawned {
+    /// How a web server that starts its workers itself starts so many of them; `cores` as the workers have been given. None of
+    /// what runs already.
+    pub fn spawned(&self, processes: usize, cores: Option<usize>) -> Option<Spawned> {
         match self {
+            Self::Target(_) => None,
             Self::Strategy(strategy) => {
                 let mut words = vec![strategy.binary().display().to_string()];
                 words.extend(self.threads(cores));
-                Spawned { command_line: words.join(" "), processes }
+                Some(Spawned { command_line: words.join(" "), processes })
             }
-            Self::Peer(peer) => Spawned {
+            Self::Peer(peer) => Some(Spawned {
                 command_line: peer.command_line(processes),
                 // It starts them itself.
                 processes: if peer.forks() { 1 } else { processes },
-            },
+            }),
         }
     }
 
     /// Parameters that each of its requests has to have beside those of the workload.
     pub fn params(&self) -> &[(String, String)] {
         match self {
-            Self::Strategy(_) => &[],
+            Self::Strategy(_) | Self::Target(_) => &[],
             Self::Peer(peer) => peer.params(),
         }
     }
@@ -198,7 +218,7 @@ impl Entry {
         request
     }
 
-    /// What a pool of it holds: as it says itself by FCGI_GET_VALUES (4.1); of somebody else's, as it turns out. A floor
+    /// What a pool of it holds: as it says itself by FCGI_GET_VALUES (4.1); of what is not ours, as it turns out. A floor
     /// cannot be asked, and takes what comes.
     pub fn holds(&self, pool: &Pool) -> io::Result<Holds> {
         if self.kind() == Kind::Floor {
@@ -214,7 +234,7 @@ impl Entry {
         Ok(Holds { connections, multiplexes })
     }
 
-    /// Ends a pool of it: one of ours has to drain, whatever else is to end somehow.
+    /// Ends a pool of it: one of ours has to drain, somebody else's is to end somehow, and what was there stays.
     pub fn end(&self, pool: Pool) -> io::Result<()> {
         match self.kind() {
             Kind::Strategy | Kind::Floor => pool.drain(),
@@ -222,13 +242,14 @@ impl Entry {
                 pool.stop();
                 Ok(())
             }
+            Kind::Target => Ok(()),
         }
     }
 
     /// A pool of it as fcgi-verify sees it.
-    pub(crate) fn probe(&self, pool: &Pool) -> io::Result<Target> {
+    pub(crate) fn probe(&self, pool: &Pool) -> io::Result<fcgi_verify::Target> {
         let options = Options { timeout: PATIENCE, params: self.params().to_vec(), ..Options::default() };
         let address = pool.address().to_string().parse().map_err(io::Error::other)?;
-        Target::probe(address, options)
+        fcgi_verify::Target::probe(address, options)
     }
 }

@@ -25,6 +25,7 @@ use crate::client::Client;
 use crate::peers::Peer;
 use crate::ports::ReservedPort;
 use crate::process::{Process, temporary_file};
+use crate::target::Target;
 
 /// How long a pool may take until somebody can connect to it.
 const START_LIMIT: Duration = Duration::from_secs(10);
@@ -88,6 +89,14 @@ pub enum LaunchError {
         /// What it said.
         stderr: String,
     },
+    /// It should be there, and nobody can connect.
+    #[error("nobody answers on {address}: {error}")]
+    Absent {
+        /// Where it should answer.
+        address: Address,
+        /// What prevents it.
+        error: io::Error,
+    },
 }
 
 /// Worker processes of one strategy or peer on one listener of their own.
@@ -95,13 +104,14 @@ pub enum LaunchError {
 pub struct Pool {
     /// The entry's.
     name: String,
-    /// What was started: one process, but for a peer that leaves it to its spawner to start several.
+    /// What was started: one process, but for a peer that leaves it to its spawner to start several, and for a server that was
+    /// there already.
     processes: Vec<Process>,
     address: Address,
     /// Whether the process is a supervisor, with workers as its children.
     supervised: bool,
-    /// Held as long as the pool: its socket file or port is nobody else's.
-    place: Place,
+    /// Held as long as the pool: its socket file or port is nobody else's. None of a server that was there already.
+    place: Option<Place>,
 }
 
 impl Pool {
@@ -175,7 +185,20 @@ impl Pool {
     }
 
     fn new(name: &str, processes: Vec<Process>, place: Place, supervised: bool) -> Self {
-        Self { name: name.to_owned(), processes, address: place.address(), supervised, place }
+        let (name, address) = (name.to_owned(), place.address());
+        Self { name, processes, address, supervised, place: Some(place) }
+    }
+
+    /// A server that is there already, and stays when this is dropped: nobody here knows its processes.
+    pub fn found(target: &Target) -> Result<Self, LaunchError> {
+        let address = target.address().clone();
+        match Client::connect_within(&address, START_LIMIT) {
+            Ok(_) => {
+                let name = target.name().to_owned();
+                Ok(Self { name, processes: Vec::new(), address, supervised: false, place: None })
+            }
+            Err(error) => Err(LaunchError::Absent { address, error }),
+        }
     }
 
     /// Waits until somebody can connect.
@@ -211,10 +234,14 @@ impl Pool {
 
     /// Lets processes of every user connect, web servers that run as another one among them.
     pub fn let_everybody_in(&self) -> io::Result<()> {
-        self.place.let_everybody_in()
+        self.place.as_ref().map_or(Ok(()), Place::let_everybody_in)
     }
 
     /// The process that was started: the supervisor, or on fd 0 the worker.
+    ///
+    /// # Panics
+    ///
+    /// Nothing was started: it was [found](Self::found).
     pub fn pid(&self) -> u32 {
         self.processes[0].pid()
     }

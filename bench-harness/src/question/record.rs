@@ -163,14 +163,16 @@ impl StartupMetric {
 }
 
 impl Metric {
-    /// Of a launch.
-    pub fn of(self, figures: &Figures) -> f64 {
+    /// Of a launch; none where it is not known.
+    pub fn of(self, figures: &Figures) -> Option<f64> {
         let micros = |duration: Duration| duration.as_secs_f64() * 1e6 / figures.requests.max(1) as f64;
         match self {
-            Self::Throughput => figures.requests as f64 / figures.elapsed.as_secs_f64(),
-            Self::WorkerCpu => micros(figures.worker_cpu),
-            Self::TotalCpu => micros(figures.worker_cpu + figures.front_end_cpu.unwrap_or_default()),
-            Self::LatencyP99 => figures.latency_p99_ns as f64 / 1e3,
+            Self::Throughput => Some(figures.requests as f64 / figures.elapsed.as_secs_f64()),
+            Self::WorkerCpu => figures.worker_cpu.map(micros),
+            Self::TotalCpu => {
+                figures.worker_cpu.map(|cpu| micros(cpu + figures.front_end_cpu.unwrap_or_default()))
+            }
+            Self::LatencyP99 => Some(figures.latency_p99_ns as f64 / 1e3),
         }
     }
 

@@ -125,7 +125,7 @@ fn contenders(
         let participant = &participants[at];
         for ask in asks.iter().filter(|ask| participant.kind.answers(&ask.workload)) {
             for &processes in sizes {
-                contenders.extend(Contender::of(plan, at, participant, ask, processes));
+                contenders.extend(Contender::of(plan, at, participant, ask, processes, false));
             }
         }
     }

@@ -8,7 +8,8 @@ use super::statistics::Estimate;
 use super::svg::{Anchor, LogScale, Svg};
 use super::tables::{label, sorted};
 use super::verdict::{EQUAL, Verdict};
-use super::words;
+use super::words::{self, NOT_KNOWN};
+use crate::entry::Kind;
 
 const WIDTH: f64 = 940.0;
 /// Where the names end, and where the plot does.
@@ -114,8 +115,11 @@ pub(crate) fn cpu(findings: &Findings<'_>, processes: usize) -> String {
     let height = TOP + ROW * rows.len() as f64 + BOTTOM;
     let mut svg = Svg::new(WIDTH, height, "CPU per request, by the way connections are used");
     let all = rows.iter().flat_map(|row| values(&row.entry.name));
-    let ends = all.flat_map(|(_, value, _)| [value.low, value.high]);
-    let scale = LogScale::over(ends.collect::<Vec<_>>(), LEFT, RIGHT);
+    let ends: Vec<f64> = all.flat_map(|(_, value, _)| [value.low, value.high]).collect();
+    if ends.is_empty() {
+        return String::new();
+    }
+    let scale = LogScale::over(ends, LEFT, RIGHT);
     grid(&mut svg, &scale, height - BOTTOM, |tick| format!("{} µs", words::tick(tick)));
 
     for (at, row) in rows.iter().enumerate() {
@@ -132,7 +136,8 @@ pub(crate) fn cpu(findings: &Findings<'_>, processes: usize) -> String {
             mark(&mut svg, class, *mode, (scale.at(value.center), y));
         }
         let words: Vec<String> = values.iter().map(|(_, value, _)| words::number(value.center)).collect();
-        svg.text("value", Anchor::Start, (RIGHT + 12.0, y + 4.5), &words.join("  →  "));
+        let words = if row.is_target() { NOT_KNOWN.to_owned() } else { words.join("  →  ") };
+        svg.text("value", Anchor::Start, (RIGHT + 12.0, y + 4.5), &words);
     }
     svg.finish()
 }
@@ -203,7 +208,8 @@ pub(crate) fn processes(findings: &Findings<'_>) -> Vec<String> {
         }
         svg.finish()
     };
-    findings.record.entries.iter().map(|entry| panel(&entry.name, entry.wakes_all)).collect()
+    let started = findings.record.entries.iter().filter(|entry| entry.kind != Kind::Target);
+    started.map(|entry| panel(&entry.name, entry.wakes_all)).collect()
 }
 
 /// The place of each number of processes, and the throughput there.

@@ -8,6 +8,7 @@ use fcgi_load::Mode;
 use super::metric::{METRICS, Metric, micros_per_request};
 use super::statistics::{ALPHA, Estimate, Sample, median};
 use super::verdict::{self, LAUNCHES, Verdict};
+use crate::entry::Kind;
 use crate::experiment::{Ask, Figures, Participant, Record, Trial, twin_of};
 use crate::mix::Mix;
 
@@ -145,6 +146,21 @@ impl<'a> Findings<'a> {
         self.cells.iter().filter(|cell| cell.is_unfit(metric)).collect()
     }
 
+    /// Those that the run did not start.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &'a Participant> + Clone {
+        self.record.entries.iter().filter(|entry| entry.kind == Kind::Target)
+    }
+
+    /// Whether nothing can be said of CPU as a ratio to the reference.
+    pub(crate) fn has_target_as_reference(&self) -> bool {
+        self.targets().any(|target| target.name == self.record.reference)
+    }
+
+    /// Whether it started nobody at all.
+    pub(crate) fn has_targets_alone(&self) -> bool {
+        !self.record.entries.is_empty() && self.targets().count() == self.record.entries.len()
+    }
+
     /// Launches that are over.
     pub(crate) fn launches(&self) -> usize {
         self.record.launches()
@@ -186,7 +202,7 @@ impl<'a> Findings<'a> {
             let first = trials.first()?;
             let figures: Vec<&Figures> = trials.iter().filter_map(|trial| trial.figures.as_ref()).collect();
             let compare = |metric: Metric| {
-                let logs = figures.iter().filter_map(|figures| logarithm(metric.of(figures)));
+                let logs = figures.iter().filter_map(|figures| logarithm(metric.of(figures)?));
                 let ratio = Sample::of(log_ratios(metric, &trials, &reference));
                 Comparison {
                     value: Sample::of(logs.collect()).map(|sample| sample.ratio(ALPHA)),
@@ -202,7 +218,7 @@ impl<'a> Findings<'a> {
                 void: trials.iter().filter_map(|trial| trial.void.as_deref()).collect(),
                 comparisons: METRICS.map(compare),
                 verdict: Verdict::None,
-                why: self.why(&entry.name, ask, processes, &figures),
+                why: self.why(entry, ask, processes, &figures),
             })
         });
         let rows: Vec<Row<'a>> = rows.collect();
@@ -236,7 +252,7 @@ impl<'a> Findings<'a> {
         self.record.trials.iter().filter(is_meant).collect()
     }
 
-    fn why(&self, name: &str, ask: &Ask, processes: usize, figures: &[&Figures]) -> Why {
+    fn why(&self, entry: &Participant, ask: &Ask, processes: usize, figures: &[&Figures]) -> Why {
         let of = |value: &dyn Fn(&Figures) -> Option<f64>| {
             median(figures.iter().filter_map(|figures| value(figures)))
         };
@@ -262,12 +278,12 @@ impl<'a> Findings<'a> {
             .record
             .system_calls
             .iter()
-            .find(|counted| counted.entry == name && *ask == Ask::hello(counted.mode))
+            .find(|counted| counted.entry == entry.name && *ask == Ask::hello(counted.mode))
             .filter(|counted| counted.requests > 0 && self.record.plan.processes.first() == Some(&processes));
         Why {
             user_share: of(&|figures| figures.user_share),
             worker_load: of(&|figures| {
-                Some(figures.worker_cpu.as_secs_f64() / figures.elapsed.as_secs_f64())
+                Some(figures.worker_cpu?.as_secs_f64() / figures.elapsed.as_secs_f64())
             }),
             generator_load: of(&|figures| {
                 Some(figures.generator_cpu.as_secs_f64() / figures.elapsed.as_secs_f64())
@@ -281,7 +297,9 @@ impl<'a> Findings<'a> {
                 counted.calls.iter().map(|(_, count)| count).sum::<u64>() as f64 / counted.requests as f64
             }),
             pss_kib: of(&pss_kib),
-            requests_per_process: of(&|figures| Some(figures.requests as f64 / processes as f64)),
+            requests_per_process: of(&|figures| {
+                (entry.kind != Kind::Target).then(|| figures.requests as f64 / processes as f64)
+            }),
             shares: share(f64::min).zip(share(f64::max)),
             peak_in_flight: of(&|figures| Some(figures.peak_in_flight.into())),
             run_delay: of(&|figures| figures.slices.threads_waiting()),
@@ -337,7 +355,8 @@ impl<'a> Findings<'a> {
         }
         let mut peaks = Vec::new();
         for ask in &self.record.plan.asks {
-            for entry in &self.record.entries {
+            // How many a target has is not known.
+            for entry in self.record.entries.iter().filter(|entry| entry.kind != Kind::Target) {
                 peaks.extend(self.peak(entry, ask));
             }
         }
@@ -351,7 +370,7 @@ impl<'a> Findings<'a> {
             let mut all = Vec::new();
             for trial in self.trials(&entry.name, ask, processes) {
                 let Some(figures) = &trial.figures else { continue };
-                let throughput = Metric::Throughput.of(figures);
+                let Some(throughput) = Metric::Throughput.of(figures) else { continue };
                 by_launch.entry(trial.launch).or_default().push((processes, throughput));
                 all.push(throughput);
             }
@@ -379,6 +398,11 @@ impl Cell<'_> {
         self.twin[metric as usize]
     }
 
+    /// Whether there is something to say of the twin.
+    pub(crate) fn has_twin(&self) -> bool {
+        self.twin.iter().any(Option::is_some)
+    }
+
     /// Whether the twin's interval, of enough launches, does not hold 1.
     pub(crate) fn is_unfit(&self, metric: Metric) -> bool {
         self.twin(metric).is_some_and(|twin| twin.launches >= LAUNCHES && !twin.holds(1.0))
@@ -388,6 +412,16 @@ impl Cell<'_> {
 impl Row<'_> {
     pub(crate) fn by(&self, metric: Metric) -> &Comparison {
         &self.comparisons[metric as usize]
+    }
+
+    /// Whether nobody here started it, so that nothing is known of its processes.
+    pub(crate) fn is_target(&self) -> bool {
+        self.entry.kind == Kind::Target
+    }
+
+    /// Whether it is compared to the reference by anything.
+    pub(crate) fn has_ratio(&self) -> bool {
+        self.comparisons.iter().any(|comparison| comparison.ratio.is_some())
     }
 
     /// Whether the generator may have been the limit.
@@ -416,7 +450,7 @@ fn log_ratios(metric: Metric, trials: &[&Trial], others: &[&Trial]) -> Vec<f64> 
         let are_pairs = (&trial.ask, trial.processes) == (&other.ask, other.processes);
         let of_slices = are_pairs.then(|| log_ratio_of_slices(metric, figures, of_other)).flatten();
         // What is shorter than the clocks can tell gives none.
-        of_slices.or_else(|| logarithm(metric.of(figures) / metric.of(of_other)))
+        of_slices.or_else(|| logarithm(metric.of(figures)? / metric.of(of_other)?))
     };
     trials.iter().filter_map(ratio).collect()
 }

@@ -38,13 +38,14 @@ impl Metric {
         }
     }
 
-    pub(crate) fn of(self, figures: &Figures) -> f64 {
-        match self {
-            Self::Cpu => micros_per_request(figures.worker_cpu.as_secs_f64(), figures),
+    /// None where it is not known.
+    pub(crate) fn of(self, figures: &Figures) -> Option<f64> {
+        Some(match self {
+            Self::Cpu => micros_per_request(figures.worker_cpu?.as_secs_f64(), figures),
             Self::Throughput => figures.requests as f64 / figures.elapsed.as_secs_f64(),
             Self::Median => figures.latency_p50_ns as f64 / 1e3,
             Self::Tail => figures.latency_p99_ns as f64 / 1e3,
-        }
+        })
     }
 
     /// In each slice, where slices tell of it.

@@ -77,7 +77,10 @@ fn question_of_2007(page: &mut String, findings: &Findings<'_>) {
                 format!("{count} {plural}</summary>\n")
             };
         }
-        *page += &format!("<figure>{}</figure>\n", chart::cpu(findings, count));
+        let chart = chart::cpu(findings, count);
+        if !chart.is_empty() {
+            *page += &format!("<figure>{chart}</figure>\n");
+        }
         table(page, &findings.gains_table(count));
         *page += close;
     }

@@ -1,12 +1,14 @@
 //! What a report says in sentences: what was found, what is missing, and how it was made.
 
-use super::findings::{Cause, Findings, WITHIN};
+use std::net::IpAddr;
+
+use super::findings::{Cause, Cell, Findings, WITHIN};
 use super::metric::Metric;
 use super::statistics::median;
 use super::verdict::LAUNCHES;
-use super::words::{number, percent, percent_beyond_one};
+use super::words::{NOT_KNOWN, number, percent, percent_beyond_one};
 use crate::entry::Kind;
-use crate::experiment::{BUSY_WHEN_IDLE, Machine, Plan, Regime, Versions};
+use crate::experiment::{BUSY_WHEN_IDLE, Machine, Participant, Plan, Regime, Versions};
 use crate::launch::Family;
 use crate::mix::Mix;
 
@@ -47,7 +49,7 @@ impl Findings<'_> {
                 cells.map(move |cell| format!("{} in {}", metric.name(), self.cell_name(cell)))
             })
             .collect();
-        let twin_ran = self.cells.iter().any(|cell| cell.twin(Metric::Cpu).is_some());
+        let twin_ran = self.cells.iter().any(Cell::has_twin);
         if !unfit.is_empty() {
             sentences.push(format!(
                 "The run is unfit for {}: there {reference}, run twice under two names, differed from itself.",
@@ -73,17 +75,25 @@ impl Findings<'_> {
             Some(connections) => format!("{} on each of {connections} connections", plan.streams),
             None => format!("up to {} on a connection", plan.streams),
         };
+        let (regime, socket, processes) = if self.has_targets_alone() {
+            let alone = "all workers were there already".to_owned();
+            (
+                format!("{}, of the generator alone", plan.regime),
+                alone.clone(),
+                format!("{NOT_KNOWN}: {alone}"),
+            )
+        } else {
+            let socket = match plan.family {
+                Family::Unix => "unix".to_owned(),
+                Family::Tcp => "TCP, loopback".to_owned(),
+            };
+            (format!("{}: {}", plan.regime, regime_words(plan)), socket, processes.join(", "))
+        };
         let mut setting = vec![
             ("date", self.record.date.clone()),
-            ("regime", format!("{}: {}", plan.regime, regime_words(plan))),
-            (
-                "socket",
-                match plan.family {
-                    Family::Unix => "unix".to_owned(),
-                    Family::Tcp => "TCP, loopback".to_owned(),
-                },
-            ),
-            ("worker processes", processes.join(", ")),
+            ("regime", regime),
+            ("socket", socket),
+            ("worker processes", processes),
             ("load", format!("{load}; multiplexed, {multiplexed}")),
             ("requests", requests(plan)),
             (
@@ -98,6 +108,10 @@ impl Findings<'_> {
                 ),
             ),
         ];
+        let targets: Vec<&str> = self.targets().filter_map(|target| target.address.as_deref()).collect();
+        if !targets.is_empty() {
+            setting.push(("targets", format!("{}, not started by this run", targets.join(", "))));
+        }
         setting.extend(origin(self.record.plan.seed, &self.record.machine, &self.record.versions));
         setting
     }
@@ -108,6 +122,7 @@ impl Findings<'_> {
         for skipped in &self.record.skipped {
             remarks.push(format!("{} took no part: {}.", skipped.name, skipped.reason));
         }
+        remarks.extend(self.targets().map(|target| self.of_target(target)));
         for entry in self.record.entries.iter().filter(|entry| !entry.verified.failed.is_empty()) {
             let verified = &entry.verified;
             remarks.push(format!(
@@ -118,11 +133,11 @@ impl Findings<'_> {
                 verified.failed.join(", ")
             ));
         }
-        for entry in self.record.entries.iter().filter(|entry| entry.idle_share > BUSY_WHEN_IDLE) {
+        for entry in self.record.entries.iter().filter(|entry| is_busy(entry)) {
             remarks.push(format!(
                 "{} takes {:.1} % of a core when nobody asks it, so its pools were stopped while others had their turn.",
                 entry.name,
-                entry.idle_share * 100.0
+                entry.idle_share.unwrap_or_default() * 100.0
             ));
         }
         for cell in &self.cells {
@@ -202,10 +217,27 @@ impl Findings<'_> {
         remarks
     }
 
+    /// What is known of a server that the run did not start, and where it is.
+    fn of_target(&self, target: &Participant) -> String {
+        let (name, address) = (&target.name, target.address.as_deref().unwrap_or(NOT_KNOWN));
+        let named = if name == address { String::new() } else { format!(", at {address}") };
+        let where_it_is = if is_here(address, &self.record.machine.host) {
+            "It ran on this machine, on whichever cores it was given, perhaps the generator's."
+        } else {
+            "Its machine is not the one that is described here, which is the generator's; the network between them is in its \
+             throughput and latency."
+        };
+        format!(
+            "{name} was there already{named}: this run did not start it. {where_it_is} What its processes took is not known: \
+             CPU, context switches, system calls, memory, threads, and how many there are. So nothing is said of its CPU per \
+             request. Its launches differ in their connections alone, not in their processes: its intervals may be too narrow."
+        )
+    }
+
     /// How to read it all.
     pub(crate) fn method(&self) -> String {
         format!(
-            "{}{} What is shown is the Hodges-Lehmann estimate over the launches, on logarithms, \
+            "{}{}{} What is shown is the Hodges-Lehmann estimate over the launches, on logarithms, \
              with its exact 95 % interval, that of Wilcoxon's signed-rank test (normal beyond 50 launches; fewer than \
              6 cannot give 95 %: their interval reaches from the least to the greatest, and 5 launches give 93.8 %, 3 \
              give 75 %). CPU per request alone is judged, from {LAUNCHES} launches on. First: the 90 % interval lies \
@@ -219,9 +251,19 @@ impl Findings<'_> {
              the pool's processes, reaped children included. Context switches are those of a pool's whole life, by \
              its requests; system calls were counted by strace in a pass of their own.",
             self.interleaving(),
+            self.connections_of_targets(),
             self.threads(),
             self.record.reference
         )
+    }
+
+    /// What is fresh of those that were there already.
+    fn connections_of_targets(&self) -> String {
+        let targets: Vec<&str> = self.targets().map(|target| target.name.as_str()).collect();
+        match targets[..] {
+            [] => String::new(),
+            _ => format!(" Of a target ({}) the connections alone were fresh.", targets.join(", ")),
+        }
     }
 
     /// Whose threads were as many as the cores.
@@ -263,6 +305,20 @@ impl Findings<'_> {
             plan.slice.as_millis()
         )
     }
+}
+
+/// Whether it takes the others' time when nobody asks it, as far as that is known.
+fn is_busy(entry: &Participant) -> bool {
+    entry.idle_share.is_some_and(|share| share > BUSY_WHEN_IDLE)
+}
+
+/// Whether an address is one of this machine.
+fn is_here(address: &str, this_host: &str) -> bool {
+    let Some(host_and_port) = address.strip_prefix("tcp:") else { return true };
+    let host = host_and_port.rsplit_once(':').map_or(host_and_port, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let is_loopback = host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    is_loopback || host == "localhost" || host == this_host
 }
 
 /// What is asked for.
@@ -310,5 +366,26 @@ pub(crate) fn regime_words(plan: &Plan) -> String {
             format!("workers on {cores} cores, a generator on each of the others")
         }
         (Regime::Shared, _) => "everybody on all cores".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_this_machine_are_told_from_those_of_others() {
+        for address in [
+            "unix:/run/app.sock",
+            "tcp:127.0.0.1:9000",
+            "tcp:[::1]:9000",
+            "tcp:localhost:9000",
+            "tcp:me:9000",
+        ] {
+            assert!(is_here(address, "me"), "{address}");
+        }
+        for address in ["tcp:192.0.2.1:9000", "tcp:[2001:db8::1]:9000", "tcp:other:9000"] {
+            assert!(!is_here(address, "me"), "{address}");
+        }
     }
 }

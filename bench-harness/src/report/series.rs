@@ -123,7 +123,7 @@ fn lines_of(record: &Record, measured: &Measured, metric: Metric) -> Vec<Line> {
         class: match entry.kind {
             Kind::Floor => "floor".to_owned(),
             Kind::Strategy => hue(),
-            Kind::Peer => format!("peer {}", hue()),
+            Kind::Peer | Kind::Target => format!("peer {}", hue()),
         },
         points: measured
             .group
@@ -139,7 +139,7 @@ fn lines_of(record: &Record, measured: &Measured, metric: Metric) -> Vec<Line> {
 /// None where nobody takes part, or where a launch counts for nothing.
 fn point(measured: &Measured, name: &str, size: usize, metric: Metric) -> Option<Point> {
     let trials: Vec<&Trial> = measured.trials_of(name, size).collect();
-    let values = trials.iter().map(|trial| Some(metric.of(trial.figures.as_ref()?)));
+    let values = trials.iter().map(|trial| metric.of(trial.figures.as_ref()?));
     let values: Vec<f64> = values.collect::<Option<_>>()?;
     // Nothing that has a logarithm: a pool whose CPU no tick has met.
     let logarithms =

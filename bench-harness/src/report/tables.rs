@@ -4,7 +4,7 @@ use fcgi_load::Mode;
 
 use super::findings::{Cell, Findings, Row};
 use super::metric::Metric;
-use super::words::{interval, number, or_dash, percent, range, ratio, twin, verdict, whole};
+use super::words::{NOT_KNOWN, interval, number, or_dash, percent, range, ratio, twin, verdict, whole};
 use crate::entry::Kind;
 use crate::experiment::Ask;
 
@@ -27,14 +27,25 @@ pub(crate) fn label(row: &Row<'_>) -> String {
     match row.entry.kind {
         Kind::Strategy => {}
         Kind::Floor => label.push_str(" (floor)"),
+        Kind::Target => label.push_str(" (target)"),
         Kind::Peer => {
             label = format!("{label} {}", short_version(row.entry.version.as_deref().unwrap_or_default()))
         }
     }
-    if !row.entry.verified.failed.is_empty() && row.entry.kind == Kind::Peer {
+    if !row.entry.verified.failed.is_empty() && matches!(row.entry.kind, Kind::Peer | Kind::Target) {
         label.push_str(" †");
     }
     label
+}
+
+/// What stands for a figure of a row's processes that there is not: nobody here can know those of a target.
+fn absent(row: &Row<'_>) -> String {
+    if row.is_target() { NOT_KNOWN.to_owned() } else { "–".to_owned() }
+}
+
+/// How many threads they have.
+fn threads(row: &Row<'_>, all: Option<(u64, u64)>) -> String {
+    if row.is_target() { NOT_KNOWN.to_owned() } else { range(all) }
 }
 
 /// Up to what a distribution adds.
@@ -78,19 +89,20 @@ impl Findings<'_> {
             let Some(any) = modes.iter().find_map(of) else { continue };
             let mut row = vec![label(any)];
             row.extend(modes.iter().map(|mode| {
-                or_dash(of(mode).and_then(|row| Some(row.by(Metric::Cpu).value?.center)), number)
+                let Some(row) = of(mode) else { return "–".to_owned() };
+                row.by(Metric::Cpu).value.map_or_else(|| absent(row), |value| number(value.center))
             }));
             for &(from, to) in &steps {
                 let gain = self.gains.iter().find(|gain| {
                     gain.entry.name == entry.name
                         && (gain.processes, gain.from, gain.to) == (processes, from, to)
                 });
-                row.push(gain.map_or_else(|| "–".to_owned(), |gain| interval(&gain.ratio)));
+                row.push(gain.map_or_else(|| absent(any), |gain| interval(&gain.ratio)));
             }
             let threads = || modes.iter().filter_map(of).filter_map(|row| row.threads);
             let (least, most) =
                 (threads().map(|(least, _)| least).min(), threads().map(|(_, most)| most).max());
-            row.push(range(least.zip(most)));
+            row.push(self::threads(any, least.zip(most)));
             table.rows.push(row);
         }
         table
@@ -109,6 +121,7 @@ impl Findings<'_> {
     /// Who differs from the reference.
     pub(crate) fn comparison_table(&self, cell: &Cell<'_>) -> Table {
         let reference = &self.record.reference;
+        let has_target_as_reference = self.has_target_as_reference();
         let to = format!("to {reference} (95 %)");
         let mut head = vec![""];
         for metric in self.metrics {
@@ -124,26 +137,36 @@ impl Findings<'_> {
             for &metric in self.metrics {
                 let comparison = row.by(metric);
                 let value = comparison.value.map(|value| value.center);
-                cells.push(or_dash(value, if metric == Metric::Throughput { whole } else { number }));
+                let dash = |is_unknown: bool| if is_unknown { NOT_KNOWN } else { "–" }.to_owned();
+                let is_cpu = metric == Metric::Cpu;
+                let words = if metric == Metric::Throughput { whole } else { number };
+                cells.push(value.map_or_else(|| dash(is_cpu && row.is_target()), words));
+                let is_unknown = is_cpu && (row.is_target() || has_target_as_reference);
                 let is_reference = row.entry.name == *reference;
                 cells.push(match &comparison.ratio {
                     Some(estimate) => interval(estimate),
                     None if is_reference => "reference".to_owned(),
-                    None => "–".to_owned(),
+                    None => dash(is_unknown),
                 });
-                if metric == Metric::Cpu {
-                    cells.push(if row.valid == 0 { "void".to_owned() } else { verdict(row.verdict) });
+                if is_cpu {
+                    cells.push(match row.valid {
+                        0 => "void".to_owned(),
+                        _ if is_unknown => NOT_KNOWN.to_owned(),
+                        _ => verdict(row.verdict),
+                    });
                 }
             }
-            cells.extend([range(row.threads), format!("{} × {}", row.connections, row.streams)]);
+            cells.extend([threads(row, row.threads), format!("{} × {}", row.connections, row.streams)]);
             table.rows.push(cells);
         }
-        if cell.twin(Metric::Cpu).is_some() {
+        if cell.has_twin() {
             let dash = || "–".to_owned();
             let mut cells = vec![crate::experiment::twin_of(reference)];
             for &metric in self.metrics {
                 let words = |estimate| twin(&estimate, cell.is_unfit(metric));
-                cells.extend([dash(), cell.twin(metric).map_or_else(dash, words)]);
+                let is_unknown = metric == Metric::Cpu && has_target_as_reference;
+                let none = || if is_unknown { NOT_KNOWN.to_owned() } else { dash() };
+                cells.extend([none(), cell.twin(metric).map_or_else(none, words)]);
                 if metric == Metric::Cpu {
                     cells.push(String::new());
                 }
@@ -173,8 +196,11 @@ impl Findings<'_> {
         ]);
         for row in sorted(cell) {
             let why = &row.why;
-            let two = |value: Option<f64>| or_dash(value, |value| format!("{value:.2}"));
-            let fine = |value: Option<f64>| or_dash(value, |value| format!("{value:.3}"));
+            let two = |value: f64| format!("{value:.2}");
+            let fine = |value: f64| format!("{value:.3}");
+            // Of its processes.
+            let own =
+                |value: Option<f64>, words: &dyn Fn(f64) -> String| value.map_or_else(|| absent(row), words);
             let shares = why.shares.map(|(least, most)| {
                 if cell.processes == 1 {
                     "all".to_owned()
@@ -184,18 +210,18 @@ impl Findings<'_> {
             });
             table.rows.push(vec![
                 label(row),
-                or_dash(why.user_share, percent),
-                two(why.worker_load),
-                two(why.generator_load),
+                own(why.user_share, &percent),
+                own(why.worker_load, &two),
+                or_dash(why.generator_load, two),
                 or_dash(why.generator_cpu, number),
-                fine(why.voluntary),
-                fine(why.involuntary),
-                two(why.system_calls),
-                or_dash(why.pss_kib, whole),
-                or_dash(why.requests_per_process, whole),
-                shares.unwrap_or_else(|| "–".to_owned()),
+                own(why.voluntary, &fine),
+                own(why.involuntary, &fine),
+                own(why.system_calls, &two),
+                own(why.pss_kib, &whole),
+                own(why.requests_per_process, &whole),
+                shares.unwrap_or_else(|| absent(row)),
                 or_dash(why.peak_in_flight, whole),
-                two(why.run_delay),
+                own(why.run_delay, &two),
             ]);
         }
         table

@@ -99,7 +99,8 @@ fn participant(name: &str) -> Participant {
         wakes_all: false,
         has_thread_per_core: false,
         is_form: false,
-        idle_share: 0.0,
+        address: None,
+        idle_share: Some(0.0),
         verified,
     }
 }
@@ -108,7 +109,7 @@ fn trial(launch: usize, name: &str, mode: Mode, requests: f64, cpu_us: f64) -> T
     let figures = Figures {
         requests: requests as u64,
         elapsed: Duration::from_secs(1),
-        worker_cpu: Duration::from_secs_f64(requests * cpu_us / 1e6),
+        worker_cpu: Some(Duration::from_secs_f64(requests * cpu_us / 1e6)),
         front_end_cpu: None,
         user_share: Some(0.25),
         generator_cpu: Duration::from_millis(500),
@@ -171,12 +172,12 @@ fn a_ratio_that_is_not_known_well_has_a_cause() {
         for trial in &mut record.trials {
             let off = of_launch * if trial.launch.is_multiple_of(2) { 1.0 } else { -1.0 };
             let Some(figures) = trial.figures.as_mut().filter(|_| trial.entry == "same") else { continue };
-            figures.worker_cpu = figures.worker_cpu.mul_f64(off.exp());
+            figures.worker_cpu = figures.worker_cpu.map(|cpu| cpu.mul_f64(off.exp()));
         }
         for trial in &mut record.trials {
             let (Some(figures), Some(spread)) = (&mut trial.figures, of_slices) else { continue };
             let spread = if trial.entry == "same" { spread } else { 0.0 };
-            let cpu = figures.worker_cpu.as_nanos() as f64 / figures.requests as f64;
+            let cpu = figures.worker_cpu.unwrap().as_nanos() as f64 / figures.requests as f64;
             let slice = |at: i32| (1000.0 * cpu * (f64::from(at - 4) / 4.0 * spread).exp()) as u64;
             figures.slices = Slices {
                 requests: vec![1000; 9],
@@ -377,6 +378,70 @@ fn a_run_without_a_launch_has_a_report_too() {
     let record = record(0);
     assert!(markdown(&record).contains("Too few launches for a verdict: 0"));
     assert!(page(&record).contains("</html>"));
+}
+
+/// The known run, in which `twice` is a server that was there.
+fn with_target(launches: usize, address: &str) -> Record {
+    let mut record = record(launches);
+    let twice = record.entries.iter_mut().find(|entry| entry.name == "twice").unwrap();
+    (twice.kind, twice.address, twice.idle_share) = (Kind::Target, Some(address.to_owned()), None);
+    for trial in record.trials.iter_mut().filter(|trial| trial.entry == "twice") {
+        let figures = trial.figures.as_mut().unwrap();
+        (figures.worker_cpu, figures.user_share, figures.switches) = (None, None, None);
+        figures.workers.clear();
+    }
+    record
+}
+
+#[test]
+fn of_a_target_there_is_throughput_and_no_verdict_and_the_others_are_judged_as_ever() {
+    let record = with_target(11, "tcp:192.0.2.1:9000");
+    let findings = Findings::of(&record);
+    let row = findings.cells[1].rows.iter().find(|row| row.entry.name == "twice").unwrap();
+    let throughput = row.by(Metric::Throughput).ratio.unwrap();
+    assert!(throughput.low > 1.95 && throughput.high < 2.05, "{throughput:?}");
+    assert!(row.by(Metric::Cpu).value.is_none() && row.by(Metric::Cpu).ratio.is_none());
+    let verdicts = ["twice", "same"].map(|name| verdict(&findings, name));
+    assert_eq!(verdicts, [Verdict::None, Verdict::Equal]);
+    assert!(findings.gains.iter().all(|gain| gain.entry.name != "twice"));
+
+    let text = markdown(&record);
+    for column in ["keep : close", "CPU µs/request", "verdict", "threads", "PSS KiB", "share of each"] {
+        assert_eq!(cell(&text, column, "twice (target)"), "not known", "{column}");
+    }
+    let elsewhere = "twice was there already, at tcp:192.0.2.1:9000: this run did not start it. Its machine is not the one that is described here";
+    for text in [text, page(&record)] {
+        assert!(text.contains(elsewhere) && text.contains("equal within 3 %"), "{text}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&super::json(&record)).unwrap();
+    let entries = json["cells"][1]["entries"].as_array().unwrap();
+    let of = |name: &str| entries.iter().find(|entry| entry["name"] == name).unwrap();
+    assert_eq!(of("twice")["ratio"]["cpu"], "not known");
+    assert_eq!(of("twice")["ratio"]["throughput"]["center"].as_f64(), Some(throughput.center));
+    assert!(of("same")["ratio"]["cpu"]["center"].is_number());
+    assert_eq!(serde_json::from_str::<Record>(&serde_json::to_string(&record).unwrap()).unwrap(), record);
+}
+
+#[test]
+fn where_a_target_is_the_reference_no_ratio_of_cpu_is_known_and_its_twin_still_checks_the_run() {
+    let mut record = with_target(11, "unix:/run/app.sock");
+    for trial in record.trials.iter_mut().filter(|trial| trial.entry == twin_of("base")) {
+        trial.entry = twin_of("twice");
+    }
+    record.reference = "twice".to_owned();
+    let findings = Findings::of(&record);
+    // That twin did what base did.
+    assert!(!findings.unfit(Metric::Throughput).is_empty() && findings.unfit(Metric::Cpu).is_empty());
+    assert!(
+        findings.summary().contains("The run is unfit for throughput in close"),
+        "{}",
+        findings.summary()
+    );
+    let text = markdown(&record);
+    assert_eq!([cell(&text, "verdict", "same"), cell(&text, "threads", "same")], ["not known", "1"]);
+    assert!(text.contains("It ran on this machine"), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&super::json(&record)).unwrap();
+    assert_eq!(json["cells"][0]["twin"]["cpu"], "not known");
 }
 
 /// Column `column` of the row of `entry` in the first table that has such a column.

@@ -74,6 +74,9 @@ pub(crate) fn range(range: Option<(u64, u64)>) -> String {
     }
 }
 
+/// What nobody here could measure.
+pub(crate) const NOT_KNOWN: &str = "not known";
+
 /// Nothing is a dash.
 pub(crate) fn or_dash(value: Option<f64>, words: impl Fn(f64) -> String) -> String {
     value.map_or_else(|| "–".to_owned(), words)

@@ -114,7 +114,8 @@ fn seconds_per_request(figures: &Figures, figure: Figure) -> Vec<f64> {
         Figure::Cpu if slices.cpu_ns.is_empty() => {
             // A process for each connection, without an account: no clock tells its time before it is reaped, so no slice has
             // a figure of its own. Each stands for the whole launch, whose total the kernel tells in ticks of 10 ms.
-            let of_launch = figures.worker_cpu.as_secs_f64() / figures.requests as f64;
+            let Some(of_launch) = figures.worker_cpu else { return Vec::new() };
+            let of_launch = of_launch.as_secs_f64() / figures.requests as f64;
             return vec![of_launch; slices.requests.len()];
         }
         Figure::Cpu => &slices.cpu_ns,
@@ -140,7 +141,7 @@ pub(crate) mod tests {
         let figures = Figures {
             requests: 1000 * elapsed_ns.len() as u64,
             elapsed: Duration::from_nanos(elapsed_ns.iter().sum()),
-            worker_cpu: if cpu_ns.is_empty() { Duration::from_millis(20) } else { slices.cpu() },
+            worker_cpu: Some(if cpu_ns.is_empty() { Duration::from_millis(20) } else { slices.cpu() }),
             front_end_cpu: None,
             user_share: None,
             generator_cpu: Duration::ZERO,
@@ -186,7 +187,8 @@ pub(crate) mod tests {
             wakes_all: false,
             has_thread_per_core: false,
             is_form: false,
-            idle_share: 0.0,
+            address: None,
+            idle_share: Some(0.0),
             verified: Verified::default(),
         };
         let source =

@@ -8,9 +8,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::bail;
-use bench_harness::experiment::{self, Ask, LEAD_IN, Plan, Record, Regime, Seen, Skipped};
+use bench_harness::experiment::{self, Ask, LEAD_IN, Participant, Plan, Record, Regime, Seen, Skipped};
 use bench_harness::mix::Mix;
-use bench_harness::{discover, launch};
+use bench_harness::{Target, discover, launch};
 use clap::ValueEnum;
 use fcgi_load::Mode;
 
@@ -20,9 +20,9 @@ use crate::results::ResultFile;
 use crate::{report, stop};
 use progress::Line;
 
-/// Measure strategies and other implementations in turns of some milliseconds, and say which of them differ.
+/// Measure strategies, other implementations and servers that are there in turns of some milliseconds, and say which differ.
 ///
-/// In each launch all of them have a fresh pool, and each pool its turns, in an order shuffled anew. Every reply is
+/// In each launch all that is started here has a fresh pool, and each pool its turns, in an order shuffled anew. Every reply is
 /// checked. The raw data are written after each launch; the report is made of them (see `fcgi-lab report`).
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -36,6 +36,13 @@ pub(crate) struct Args {
     /// file's name. Such a run cannot be resumed
     #[arg(long, value_name = "FOLDER")]
     programs: Option<PathBuf>,
+
+    /// A server that is there already, perhaps on another machine: tcp:HOST:PORT or unix:PATH, known by that or by NAME. Repeat it
+    /// for several. It is sent fcgi-verify's quick cases, then loaded as fast as it answers, so let nobody depend on it meanwhile.
+    /// What is told of it is throughput and latency; what its processes take cannot be known. Where no entries are named it is
+    /// measured alone
+    #[arg(long, value_name = "ADDRESS[=NAME]")]
+    target: Vec<Target>,
 
     /// The entry that the others are compared to, and that runs twice [default: the first that multiplexes]
     #[arg(long, value_name = "NAME")]
@@ -136,6 +143,9 @@ Examples:
       fcgi-lab compare --entries mio,tokio --workload '/wait?ms=50' --modes keep,multiplex --minutes 10
   A build against an older one, kept in the folder before:
       fcgi-lab compare --entries mio --programs before
+  A server on another machine, alone, and beside a strategy on this one:
+      fcgi-lab compare --target tcp:10.0.0.2:9000 --workload hello
+      fcgi-lab compare --target tcp:10.0.0.2:9000=php --entries mio --workload hello
   The question of 2007, over the number of processes:
       fcgi-lab compare --regime shared --modes close --processes 1,2,3,4,8,13 --clients 32";
 
@@ -157,11 +167,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut pages = [claim(&markdown, args)?, claim(&page, args)?];
     launch::try_here(plan.family)?;
     print(format_args!("seed {}\n", plan.seed))?;
-    let names = match &begun {
-        Some(record) => record.entries.iter().map(|entry| entry.name.clone()).collect(),
-        None => args.entries.clone(),
+    let (names, targets) = match &begun {
+        Some(record) => took_part(record)?,
+        None => (args.entries.clone(), args.target.clone()),
     };
-    let (entries, skipped) = entries::build(&names, args.programs.as_deref())?;
+    let (entries, skipped) = entries::build(&names, args.programs.as_deref(), &targets)?;
     for skipped in &skipped {
         print(absent(skipped))?;
     }
@@ -230,6 +240,18 @@ fn interrupted(file: &Path) -> anyhow::Result<Record> {
         bail!("{name}: it was measured of {commit}, and by {}: go there to go on", then.versions.rustc);
     }
     Ok(record)
+}
+
+/// Those that are to be built, by name, and those that are there.
+fn took_part(record: &Record) -> anyhow::Result<(Vec<String>, Vec<Target>)> {
+    let (mut names, mut targets) = (Vec::new(), Vec::new());
+    for Participant { name, address, .. } in &record.entries {
+        match address {
+            None => names.push(name.clone()),
+            Some(address) => targets.push(Target::new(name, address.parse()?)?),
+        }
+    }
+    Ok((names, targets))
 }
 
 /// How long it takes, before it does.

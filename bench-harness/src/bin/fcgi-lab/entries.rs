@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use bench_harness::experiment::Skipped;
-use bench_harness::{BuildError, Entry, Family, builds, discover, peers};
+use bench_harness::experiment::{Skipped, twin_of};
+use bench_harness::{BuildError, Entry, Family, Target, builds, discover, peers};
 use clap::ValueEnum;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -24,9 +24,13 @@ impl From<Socket> for Family {
     }
 }
 
-/// Strategies, forms of them and peers of these names, or all there are but forms, and all programs of a folder; and which of
-/// them cannot take part, and why.
-pub(crate) fn build(names: &[String], programs: Option<&Path>) -> anyhow::Result<(Vec<Entry>, Vec<Skipped>)> {
+/// Strategies, forms of them and peers of these names, or all there are but forms where no targets are named instead; all programs
+/// of a folder; and the targets. And which of them cannot take part, and why.
+pub(crate) fn build(
+    names: &[String],
+    programs: Option<&Path>,
+    targets: &[Target],
+) -> anyhow::Result<(Vec<Entry>, Vec<Skipped>)> {
     let (strategies, peers) = (discover::all()?, peers::sources()?);
     let known: Vec<&str> = strategies
         .iter()
@@ -36,8 +40,17 @@ pub(crate) fn build(names: &[String], programs: Option<&Path>) -> anyhow::Result
     if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
         bail!("there is no entry {unknown}: there are {}", known.join(", "));
     }
+    for (at, target) in targets.iter().enumerate() {
+        let name = target.name();
+        let is_taken = known.contains(&name) || targets[..at].iter().any(|other| other.name() == name);
+        // As the reference runs twice.
+        if is_taken || name == twin_of(name.trim_end_matches(&twin_of(""))) {
+            bail!("{name} is another entry's name: write --target {}=NAME", target.address());
+        }
+    }
     let is_named = |name: &str| names.iter().any(|asked| asked == name);
-    let is_asked = |name: &str, by_default: bool| is_named(name) || names.is_empty() && by_default;
+    let is_asked =
+        |name: &str, by_default: bool| is_named(name) || names.is_empty() && targets.is_empty() && by_default;
 
     let mut entries = Vec::new();
     let mut skipped = Vec::new();
@@ -58,7 +71,10 @@ pub(crate) fn build(names: &[String], programs: Option<&Path>) -> anyhow::Result
     }
     for program in programs.map(programs_of).transpose()?.unwrap_or_default() {
         match builds::program(&program) {
-            Ok(strategy) if known.contains(&strategy.name()) => {
+            Ok(strategy)
+                if known.contains(&strategy.name())
+                    || targets.iter().any(|target| target.name() == strategy.name()) =>
+            {
                 bail!("{} has the name of another entry: rename it", program.display());
             }
             Ok(strategy) => entries.push(Entry::Strategy(strategy)),
@@ -66,6 +82,7 @@ pub(crate) fn build(names: &[String], programs: Option<&Path>) -> anyhow::Result
             Err(error) => return Err(error.into()),
         }
     }
+    entries.extend(targets.iter().cloned().map(Entry::Target));
     Ok((entries, skipped))
 }
 

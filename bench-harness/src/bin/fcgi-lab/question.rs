@@ -113,7 +113,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     launch::try_here(Family::Unix)?;
     print(format_args!("seed {}, claims {}\n", plan.seed, &hash[..12]))?;
 
-    let (entries, skipped) = entries::build(&asked(&design, plan.is_quick)?, None)?;
+    let (entries, skipped) = entries::build(&asked(&design, plan.is_quick)?, None, &[])?;
     for skipped in &skipped {
         print(absent(skipped))?;
     }

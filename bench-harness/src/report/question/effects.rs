@@ -233,12 +233,12 @@ pub(crate) fn log_ratio(metric: Metric, one: &Trial, other: &Trial) -> Option<f6
             return Some(log);
         }
     }
-    logarithm(metric.of(figures) / metric.of(others))
+    logarithm(metric.of(figures)? / metric.of(others)?)
 }
 
 /// Of a launch: the median over the turns, where turns tell of it.
 pub(crate) fn value(metric: Metric, figures: &Figures) -> Option<f64> {
-    median(metric.of_slices(figures)).or_else(|| Some(metric.of(figures)).filter(|value| value.is_finite()))
+    median(metric.of_slices(figures)).or_else(|| metric.of(figures).filter(|value| value.is_finite()))
 }
 
 fn mean(values: &[f64]) -> Option<f64> {
@@ -296,7 +296,7 @@ pub(crate) mod tests {
         let figures = Figures {
             requests: 3 * requests,
             elapsed: Duration::from_secs(3),
-            worker_cpu: Duration::from_nanos(3 * cpu),
+            worker_cpu: Some(Duration::from_nanos(3 * cpu)),
             front_end_cpu: None,
             user_share: None,
             generator_cpu: Duration::ZERO,
