@@ -35,8 +35,10 @@ fn costly_requests(strategy: &Strategy, family: Family) -> Outcome {
 fn neighbours(strategy: &Strategy, family: Family, uri: &str) -> Outcome {
     let pool = pool_for_two(strategy, family, &[])?;
     let busy = Busy::connect(&pool)?;
+    // So many that no id is in use when it comes again. Made before anybody waits for anything: it takes a while.
+    let requests: Vec<u8> = (1..=10_000).flat_map(|id| Request::get(uri).id(id).encode()).collect();
     thread::scope(|scope| {
-        scope.spawn(|| busy.send(uri));
+        scope.spawn(|| busy.send(&requests));
         scope.spawn(|| busy.receive());
         let outcome =
             busy.wait_for(50).and_then(|()| (1..=3).try_for_each(|number| newcomer(&pool, &busy, number)));
@@ -78,11 +80,9 @@ impl Busy {
     }
 
     /// Until the connection ends.
-    fn send(&self, uri: &str) {
-        // So many that no id is in use when it comes again.
-        let requests: Vec<u8> = (1..=10_000).flat_map(|id| Request::get(uri).id(id).encode()).collect();
+    fn send(&self, requests: &[u8]) {
         let Ok(mut client) = self.client.try_clone() else { return };
-        while client.send(&requests).is_ok() {}
+        while client.send(requests).is_ok() {}
     }
 
     /// Until the connection ends.

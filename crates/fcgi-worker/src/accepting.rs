@@ -33,6 +33,8 @@ impl Listener {
             Ok(socket) if self.admits(&socket) => Ok(Accepted::Connection(socket)),
             Ok(_) => Ok(Accepted::Again),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Accepted::Empty),
+            // From the kernel, or from a strategy whose runtime has not looked yet.
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(Accepted::Again),
             Err(error) => match error.raw_os_error() {
                 // Who owns the listener has shut it (shutdown(2), SHUT_RD), and its queue is empty: nobody else will come,
                 // and poll(2) calls it readable for ever.
@@ -43,8 +45,7 @@ impl Listener {
                 Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Ok(Accepted::Exhausted),
                 // accept(2): errors pending on the new connection are reported here, and mean it alone.
                 Some(
-                    libc::EINTR
-                    | libc::ECONNABORTED
+                    libc::ECONNABORTED
                     | libc::EPROTO
                     | libc::EPERM
                     | libc::ENETDOWN
@@ -225,6 +226,9 @@ mod tests {
     fn a_connection_that_has_gone_is_nobodys_end() {
         let (now, mut accepting) = (Instant::now(), accepting(1));
         assert!(accepting.accepted(failed(libc::ECONNABORTED), now).unwrap().is_none());
+        for interrupted in [io::Error::from_raw_os_error(libc::EINTR), ErrorKind::Interrupted.into()] {
+            assert!(accepting.accepted(Err::<File, _>(interrupted), now).unwrap().is_none());
+        }
         assert!(accepting.listener(now).is_some());
         assert!(accepting.accepted(failed(libc::EBADF), now).is_err());
     }

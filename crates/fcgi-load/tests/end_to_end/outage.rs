@@ -79,7 +79,8 @@ fn a_server_that_refuses_connections_for_a_second_is_tried_again_and_the_second_
         let report = &json["report"];
         assert_eq!(report["due"], 1250, "{json}");
         assert!(nanoseconds(&json, "p90") > 700_000_000, "{json}");
-        assert!(server.came_after(to) > 900, "{json}");
+        // Not only the 500 that were due then.
+        assert!(server.came_after(to) > 700, "{json}");
         assert!(report["elapsed_s"].as_f64().unwrap() >= 2.5, "{json}");
         assert_eq!(output.status.code(), Some(1));
         if mode == "keep" {
