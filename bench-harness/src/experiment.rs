@@ -14,6 +14,7 @@ mod cpu;
 mod launch;
 mod load;
 mod machine;
+mod neighbour;
 mod record;
 mod regime;
 mod schedule;
@@ -31,6 +32,7 @@ pub(crate) use launch::REST;
 pub(crate) use launch::quantiles;
 pub(crate) use machine::date;
 pub use machine::{name_now, today};
+pub use neighbour::Neighbour;
 pub use record::{
     Ask, BUSY_WHEN_IDLE, FORMAT, Figures, Machine, OLDEST_FORMAT, Participant, Plan, Record, Skipped,
     Switches, SystemCalls, Trial, Verified, Versions, Worker, twin_of,
@@ -271,7 +273,7 @@ fn choose_reference(record: &Record, asked: Option<&str>) -> anyhow::Result<Stri
 }
 
 /// Whether those that took part in a record's launches do so again.
-fn are_the_same(before: &[Participant], lineup: &Lineup<'_>) -> anyhow::Result<()> {
+pub(crate) fn are_the_same(before: &[Participant], lineup: &Lineup<'_>) -> anyhow::Result<()> {
     let now = &lineup.participants;
     let missing = before.iter().find(|one| now.iter().all(|other| other.name != one.name));
     if let Some(Participant { name, .. }) = missing {

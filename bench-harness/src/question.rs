@@ -12,8 +12,8 @@ mod run;
 mod schedule;
 
 pub use design::{
-    Claim, Count, Design, Direction, Metric, Part, Quick, Source, Startup, StartupFigure, StartupMetric,
-    StartupPool, Term, Test, Use,
+    About, Claim, Count, Design, Direction, Metric, Part, Quick, Source, Startup, StartupFigure,
+    StartupMetric, StartupPool, Term, Test, Use,
 };
 pub use record::{Connections, FORMAT, Plan, Record, SLICE, Trial};
 pub use run::{Question, Seen};

@@ -1,10 +1,11 @@
 //! The start-up experiment: what it costs that each process takes a while before it serves. It answers a sentence of 2007:
-//! "If for example a process requires considerable amount of startup time, it may be quicker to run few, or one single, process
-//! and instead make it spawn threads, thus avoiding any startup processing overhead each time it needs more connection handlers."
+//! "If for example a process (application) require considerable amount of startup time (when the process is spawned), it may be
+//! quicker to run few, or one single, process and instead make it spawn threads, thus avoiding any startup processing overhead
+//! each time it needs more connection handlers."
 //!
 //! ```text
-//!   cases ──► order (from the seed) ──► trial, trial, ... ──► StartTrial
-//!                                       cold start, burst, killed worker
+//!   cases ──► trial, trial, ... ──► StartTrial
+//!             cold start, burst, killed worker
 //! ```
 //!
 //! A trial is three situations, each with a pool of its own on a unix socket. Every request has a new connection, as lighttpd
@@ -31,8 +32,8 @@
 //!
 //! # What it does not say
 //!
-//! The start-up time is slept (`--startup-ms`): eight processes start in the time of one, like applications that wait for a
-//! disk or a database. Where a start-up is CPU time, more processes than cores take longer.
+//! Where a start-up is slept (`--startup-ms`), eight processes start in the time of one, like applications that wait for a disk
+//! or a database. Where it is CPU time (`--startup-cpu-ms`), more processes than cores take longer.
 //!
 //! Generator and workers share all cores, and the pool of the third situation is alive, and idle, during the other two.
 //!
@@ -52,7 +53,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use fcgi_load::{Generator, Mode, Options, Report};
 
-pub use record::{Burst, ColdStart, KilledWorker, StartFigures, StartTrial};
+pub use record::{Burst, ColdStart, KilledWorker, Start, StartFigures, StartTrial};
 
 use crate::entry::Entry;
 use crate::launch::{Family, Pool};
@@ -77,62 +78,19 @@ pub struct Case<'a> {
     pub entry: &'a Entry,
     /// Worker processes.
     pub processes: usize,
-    /// Milliseconds that each process takes to start.
-    pub startup_ms: u64,
+    /// What each process does before it serves.
+    pub start: Start,
 }
 
-/// Where the experiment has got to.
-#[derive(Clone, Copy, Debug)]
-pub enum Seen<'a> {
-    /// So long it takes, as far as is known.
-    Begun(Duration),
-    /// A trial begins.
-    Trial {
-        /// Trials that are over.
-        done: usize,
-        /// In all.
-        of: usize,
-        /// From 1.
-        launch: usize,
-        /// What is tried.
-        case: Case<'a>,
-    },
-    /// It is over, void or not.
-    Over(&'a StartTrial),
+/// Each of these pools with each of these starts.
+pub fn cases<'a>(pools: &[(&'a Entry, usize)], starts: &[Start]) -> Vec<Case<'a>> {
+    let with = |start: Start| pools.iter().map(move |&(entry, processes)| Case { entry, processes, start });
+    starts.iter().copied().flat_map(with).collect()
 }
 
-/// Each of these pools with each of these start-up times, in milliseconds.
-pub fn cases<'a>(pools: &[(&'a Entry, usize)], startups_ms: &[u64]) -> Vec<Case<'a>> {
-    let with =
-        |startup_ms: u64| pools.iter().map(move |&(entry, processes)| Case { entry, processes, startup_ms });
-    startups_ms.iter().copied().flat_map(with).collect()
-}
-
-/// How long [`run`] takes, as far as is known.
+/// How long all of them take in so many launches, as far as is known.
 pub fn time_of(cases: &[Case<'_>], launches: usize) -> Duration {
     cases.iter().map(Case::time).sum::<Duration>() * launches as u32
-}
-
-/// Tries each case once in each launch, in an order that the seed shuffles anew for each. Call it from a thread that lives until
-/// it returns: pools die with it. An experiment that is stopped returns the trials that it has finished.
-pub fn run(
-    cases: &[Case<'_>],
-    launches: usize,
-    seed: u64,
-    stop: &AtomicBool,
-    see: &mut dyn FnMut(Seen<'_>),
-) -> Vec<StartTrial> {
-    see(Seen::Begun(time_of(cases, launches)));
-    let (mut trials, of) = (Vec::new(), cases.len() * launches);
-    for launch in 1..=launches {
-        for case in order(cases, seed, launch) {
-            see(Seen::Trial { done: trials.len(), of, launch, case });
-            let Some(trial) = trial(&case, seed, launch, stop) else { return trials };
-            see(Seen::Over(&trial));
-            trials.push(trial);
-        }
-    }
-    trials
 }
 
 /// Tries one case. `launch` counts from 1; with the seed it decides which worker is killed. None where it was told to stop. Call
@@ -151,17 +109,10 @@ pub fn trial(case: &Case<'_>, seed: u64, launch: usize, stop: &AtomicBool) -> Op
         launch,
         entry: case.entry.name().to_owned(),
         processes: case.processes,
-        startup_ms: case.startup_ms,
+        start: case.start,
         void,
         figures,
     })
-}
-
-/// Who is tried when in a launch.
-fn order<'a>(cases: &[Case<'a>], seed: u64, launch: usize) -> Vec<Case<'a>> {
-    let mut order = cases.to_vec();
-    Rng::new(seed.wrapping_add(launch as u64)).shuffle(&mut order);
-    order
 }
 
 impl Case<'_> {
@@ -185,8 +136,15 @@ impl Case<'_> {
         before.max(SETTLED) + kill::time(self.startup())
     }
 
+    /// How long all of its processes take to start, where they have the cores to themselves.
     fn startup(&self) -> Duration {
-        Duration::from_millis(self.startup_ms)
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        match self.start {
+            Start::Sleeps(milliseconds) => Duration::from_millis(milliseconds),
+            Start::Computes(milliseconds) => {
+                Duration::from_millis(milliseconds) * self.processes.div_ceil(cores) as u32
+            }
+        }
     }
 
     /// Starts a pool, and waits for nothing.
@@ -194,8 +152,8 @@ impl Case<'_> {
         let Entry::Strategy(strategy) = self.entry else {
             bail!("{} cannot be told how long to start", self.entry.name());
         };
-        let (processes, startup_ms) = (self.processes.to_string(), self.startup_ms.to_string());
-        let args = ["--processes", &processes, "--startup-ms", &startup_ms];
+        let (processes, (option, milliseconds)) = (self.processes.to_string(), self.start.option());
+        let args = ["--processes", &processes, option, &milliseconds.to_string()];
         Ok(Pool::spawn(strategy, Family::Unix, &args)?)
     }
 

@@ -11,7 +11,7 @@ use bench_harness::question::{Record, Use};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// A strategy that takes several requests on a connection, or does not matter: what comes of it is looked at, not how much.
+/// Any strategy: the test looks at what is recorded, not at how much.
 fn strategy() -> String {
     let sources = discover::sources().unwrap();
     sources.iter().find(|source| !source.is_floor()).unwrap().name().to_owned()
@@ -36,7 +36,7 @@ groups = [["{strategy}"]]
 [startup]
 title = "Starts"
 says = "Another."
-startup_ms = [0]
+starts = ["sleeps 0 ms"]
 pools = [{{ entry = "{strategy}", processes = 1 }}]
 
 [[claims]]
@@ -47,7 +47,7 @@ chart = "part"
 
 [[claims.tests]]
 says = "two against one"
-decides = true
+decides = "today"
 part = "part"
 use = "direct close"
 metric = "throughput"
@@ -73,6 +73,9 @@ fn run(claims: &Path, output: &Path, launches: &str) -> Command {
     command
 }
 
+/// The clock of a process may be so much behind.
+const TICK: Duration = Duration::from_millis(30);
+
 fn read(folder: &Path) -> Record {
     serde_json::from_str(&fs::read_to_string(folder.join("question.json")).unwrap()).unwrap()
 }
@@ -95,11 +98,13 @@ fn everything_is_measured_in_each_launch_and_the_page_is_made_of_the_data_and_th
     let uses = if record.skipped.is_empty() { 2 } else { 1 };
     assert_eq!(record.trials.len(), 2 * 2 * uses, "{:?}", record.skipped);
     for trial in &record.trials {
-        let figures = trial.trial.figures.as_ref().unwrap_or_else(|| panic!("{trial:?}"));
+        let figures = trial.measured.figures.as_ref().unwrap_or_else(|| panic!("{trial:?}"));
         assert!(figures.requests > 0 && figures.worker_cpu > Some(Duration::ZERO), "{trial:?}");
-        assert_eq!(figures.workers.len(), trial.trial.processes, "{trial:?}");
-        let has_front_end = Use::of(&trial.trial.ask).front_end.is_some();
+        assert_eq!(figures.workers.len(), trial.measured.processes, "{trial:?}");
+        let has_front_end = Use::of(&trial.measured.ask).front_end.is_some();
         assert_eq!(figures.front_end_cpu.is_some_and(|cpu| cpu > Duration::ZERO), has_front_end, "{trial:?}");
+        // Turns of one process with one thread: lighttpd has no more than the time, whatever its children take.
+        assert!(figures.front_end_cpu.is_none_or(|cpu| cpu <= figures.elapsed + TICK), "{trial:?}");
     }
     assert_eq!(record.starts.len(), 2);
     assert!(record.starts.iter().all(|start| start.figures.is_some()), "{:?}", record.starts);
@@ -118,7 +123,7 @@ fn everything_is_measured_in_each_launch_and_the_page_is_made_of_the_data_and_th
     fs::write(kept.join("claims.toml"), changed).unwrap();
     let output = question(&["--report"]).arg(&kept).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(said(&output).contains("is not to be decided anew"), "{}", said(&output));
+    assert!(said(&output).contains("claims cannot be changed"), "{}", said(&output));
     assert_eq!(said(&output).lines().count(), 1, "{}", said(&output));
 }
 
@@ -136,14 +141,14 @@ fn an_interrupted_run_goes_on_where_it_was() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let before = read(&kept);
     assert!(!before.is_whole && before.trials.len() < 6, "{} trials", before.trials.len());
-    assert!(fs::read_to_string(kept.join("question.html")).unwrap().contains("not whole"));
+    assert!(fs::read_to_string(kept.join("question.html")).unwrap().contains("interrupted"));
 
     let output = question(&["--resume"]).arg(&kept).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     let after = read(&kept);
     assert!(after.is_whole);
     assert_eq!((after.trials.len(), after.starts.len()), (6, 3));
-    assert_eq!(after.trials[0].trial, before.trials[0].trial);
+    assert_eq!(after.trials[0].measured, before.trials[0].measured);
     // There is nothing more to do.
     let output = question(&["--resume"]).arg(&kept).output().unwrap();
     assert_eq!(output.status.code(), Some(2));

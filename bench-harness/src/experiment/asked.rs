@@ -93,7 +93,7 @@ impl Asked {
         }
     }
 
-    /// Whether what its processes switched can be told from what a web server did: both have one parent.
+    /// Whether the workers' context switches can be told apart from a web server's: the kernel adds up those of all children.
     pub(super) fn tells_switches(&self) -> bool {
         matches!(self, Self::Pool(_))
     }

@@ -92,7 +92,11 @@ pub(super) struct Clocks {
 
 impl Clocks {
     pub(super) fn of(usage: &Usage) -> Self {
-        let processes = usage.processes();
+        Self::of_processes(&usage.processes())
+    }
+
+    /// Of these processes alone: not of what they have started.
+    pub(super) fn of_processes(processes: &[u32]) -> Self {
         let clocks: Vec<_> =
             processes.iter().filter_map(|pid| Some((*pid, process_clock(*pid).ok()?))).collect();
         Self { ended: processes.len() - clocks.len(), clocks }

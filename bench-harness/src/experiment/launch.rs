@@ -17,6 +17,7 @@ use super::account::Account;
 use super::asked::Asked;
 use super::cpu::{self, Clocks};
 use super::load::Load;
+use super::neighbour::Running;
 use super::record::{BUSY_WHEN_IDLE, Figures, Plan, Trial, Worker};
 use super::regime::Cores;
 use super::schedule::{self, Cell, Contender};
@@ -171,7 +172,8 @@ impl Launcher<'_> {
                 .idle_share
                 .is_some_and(|share| share > BUSY_WHEN_IDLE),
             clocks: Clocks::of(&before),
-            front_end: Clocks::of(&cpu::Usage::of(&asked.front_end_pids())),
+            // What lighttpd has started are workers.
+            front_end: Clocks::of_processes(&asked.front_end_pids()),
             account,
             before,
             asked,
@@ -196,6 +198,7 @@ impl Living<'_> {
         if self.is_stopped_when_idle {
             self.clocks.signal(Signal::CONT);
         }
+        let neighbour = self.contender.ask.neighbour.as_ref().map(|one| one.begin(&self.asked.address()));
         if !plan.lead_in.is_zero() {
             self.lead_in += self.load.run(Until::Duration(plan.lead_in))?.requests;
         }
@@ -203,6 +206,7 @@ impl Living<'_> {
         let front_end = self.front_end.cpu();
         let answered = self.load.run(Until::Duration(plan.slice))?;
         let used = self.cpu()?.saturating_sub(cpu);
+        neighbour.map_or(Ok(()), Running::end)?;
         let slices = &mut self.slices;
         if has_known_processes(self.entry) {
             let after = self.clocks.run_delay();

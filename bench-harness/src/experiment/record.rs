@@ -6,6 +6,7 @@ use fcgi_load::Mode;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::machine;
+use super::neighbour::Neighbour;
 use super::regime::Regime;
 use super::slices::Slices;
 use crate::entry::Kind;
@@ -166,6 +167,9 @@ pub struct Ask {
     /// generator speaks FastCGI itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub front_end: Option<Server>,
+    /// A client beside those that are counted, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub neighbour: Option<Neighbour>,
 }
 
 impl Ask {
@@ -176,7 +180,7 @@ impl Ask {
 
     /// For this, in the plan's regime.
     pub fn of(mode: Mode, workload: Mix) -> Self {
-        Self { mode, workload, on_all_cores: false, front_end: None }
+        Self { mode, workload, on_all_cores: false, front_end: None, neighbour: None }
     }
 }
 

@@ -9,9 +9,10 @@ use fcgi_load::Mode;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::experiment::{Ask, Regime};
+use crate::experiment::{Ask, Neighbour, Regime};
 use crate::front_ends::Server;
 use crate::mix::Mix;
+use crate::startup::Start;
 
 /// All that was written down before the run.
 #[derive(Clone, Debug, Deserialize)]
@@ -39,6 +40,9 @@ pub struct Part {
     pub uses: Vec<Use>,
     /// What is asked for.
     pub workloads: Vec<Mix>,
+    /// Clients beside those that are counted, one at a time; none where it names none.
+    #[serde(default)]
+    pub neighbours: Vec<Neighbour>,
     /// Who runs on which cores.
     pub regime: Regime,
     /// Worker processes.
@@ -47,6 +51,8 @@ pub struct Part {
     pub clients: Vec<usize>,
     /// Entries that are alive at the same time.
     pub groups: Vec<Vec<String>>,
+    /// The entry that runs twice under two names, wherever it takes part: how far the two differ is what this part resolves.
+    pub twin: Option<String>,
     /// All other strategies take part, in groups of so many; none of them where it is 0.
     #[serde(default)]
     pub others: usize,
@@ -55,8 +61,8 @@ pub struct Part {
     pub multiplexing: bool,
     /// How many milliseconds a turn is timed, where that is not the usual time.
     pub slice_ms: Option<u64>,
-    /// What a chart over its uses tells: where it does not say, the CPU of web server and workers.
-    pub tells: Option<Metric>,
+    /// What a chart over its uses shows: where it does not say, the CPU of web server and workers.
+    pub chart: Option<Metric>,
     /// System calls are counted, too.
     #[serde(default)]
     pub explains: bool,
@@ -104,8 +110,8 @@ pub struct Startup {
     pub title: String,
     /// How it is measured.
     pub says: String,
-    /// Milliseconds that a worker takes before it serves.
-    pub startup_ms: Vec<u64>,
+    /// What a worker does before it serves.
+    pub starts: Vec<Start>,
     /// Who is started.
     pub pools: Vec<StartupPool>,
 }
@@ -128,7 +134,7 @@ pub struct Claim {
     pub number: usize,
     /// Whose it is.
     pub source: Source,
-    /// Word for word, where it is from 2007.
+    /// In the words of 2007, where it is from there.
     pub quote: Option<String>,
     /// What is tested.
     pub says: String,
@@ -136,6 +142,26 @@ pub struct Claim {
     pub chart: String,
     /// What decides it, and what is told beside that.
     pub tests: Vec<Test>,
+}
+
+/// What a verdict is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum About {
+    /// The library that the question was asked of.
+    Flup,
+    /// The models of today.
+    Today,
+}
+
+impl About {
+    /// As the claims' file writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Flup => "flup",
+            Self::Today => "today",
+        }
+    }
 }
 
 /// Whose claim it is.
@@ -155,9 +181,8 @@ pub enum Source {
 pub struct Test {
     /// What is compared to what.
     pub says: String,
-    /// Whether the claim's verdict depends on it.
-    #[serde(default)]
-    pub decides: bool,
+    /// The verdict that depends on it; none where it only stands beside.
+    pub decides: Option<About>,
     /// Where it is measured; of the start-up experiment `startup` says what.
     pub part: Option<String>,
     /// The figure.
@@ -167,6 +192,8 @@ pub struct Test {
     /// The use that all of it is of.
     #[serde(rename = "use")]
     pub used: Option<Use>,
+    /// The client beside, that all of it is of.
+    pub neighbour: Option<Neighbour>,
     /// The effect is the ratio of this,
     pub of: Option<Term>,
     /// to this;
@@ -197,6 +224,8 @@ pub struct Term {
     pub used: Option<Use>,
     /// What was asked for.
     pub workload: Option<Mix>,
+    /// Requests in flight.
+    pub clients: Option<usize>,
 }
 
 /// A figure of a launch.
@@ -220,8 +249,8 @@ pub enum Metric {
 pub struct StartupFigure {
     /// Which.
     pub metric: StartupMetric,
-    /// Milliseconds that a worker takes before it serves.
-    pub startup_ms: u64,
+    /// What a worker does before it serves.
+    pub start: Start,
 }
 
 /// What is told of a start.
@@ -235,7 +264,7 @@ pub enum StartupMetric {
     /// What 99 of 100 requests of a burst at start do not exceed.
     #[serde(rename = "burst-p99")]
     BurstP99,
-    /// The answer that was waited for longest after a worker was killed.
+    /// After a worker was killed, the longest wait for an answer, or until none is late or lost any more where that took longer.
     LongestWait,
 }
 
@@ -263,12 +292,20 @@ impl Design {
 
     fn parse(text: &str) -> anyhow::Result<Self> {
         let design: Self = toml::from_str(text)?;
+        for used in design.parts.iter().flat_map(|part| &part.uses) {
+            if used.front_end.is_some_and(|server| !server.modes().contains(&used.mode)) {
+                bail!("{used}: that web server cannot");
+            }
+        }
         for claim in &design.claims {
             for test in &claim.tests {
                 design.check(test).with_context(|| format!("claim {}, {:?}", claim.number, test.says))?;
             }
-            if !claim.tests.iter().any(|test| test.decides) {
+            if !claim.tests.iter().any(|test| test.decides.is_some()) {
                 bail!("claim {}: no test decides it", claim.number);
+            }
+            if claim.chart != "startup" && design.part(&claim.chart).is_none() {
+                bail!("claim {}: there is no part {}", claim.number, claim.chart);
             }
         }
         Ok(design)
@@ -289,7 +326,7 @@ impl Design {
     }
 
     /// Whether strategies that it does not name take part in a run, too.
-    pub fn is_for_others(&self, is_quick: bool) -> bool {
+    pub fn includes_others(&self, is_quick: bool) -> bool {
         self.parts_of(is_quick).iter().any(|part| part.others > 0)
     }
 
@@ -310,6 +347,12 @@ impl Design {
             (None, Some(_), Some(_), Some(_)) => {}
             _ => bail!("a test has of, to and claimed, or best with a number of processes"),
         }
+        let terms = [&test.of, &test.to, &test.beyond, &test.best].into_iter().flatten();
+        let terms: Vec<&Term> = terms.collect();
+        match test.part.as_deref().and_then(|part| self.part(part)) {
+            Some(part) => part.check(test, &terms)?,
+            None => self.startup.check(test, &terms)?,
+        }
         if test.margin < 1.0 {
             bail!("the margin is a factor of at least 1");
         }
@@ -320,6 +363,26 @@ impl Design {
 /// In hexadecimal digits.
 pub(super) fn hash(text: &str) -> String {
     Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Startup {
+    fn check(&self, test: &Test, terms: &[&Term]) -> anyhow::Result<()> {
+        let has = |term: &&Term| {
+            self.pools.iter().any(|pool| {
+                pool.entry == term.entry
+                    && term.processes.is_none_or(|count| count == Count::Number(pool.processes))
+            })
+        };
+        if let Some(absent) = terms.iter().find(|term| !has(term)) {
+            bail!("no pool of {} is started so", absent.entry);
+        }
+        match test.startup {
+            Some(figure) if !self.starts.contains(&figure.start) => {
+                bail!("nothing starts so: {}", figure.start)
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Part {
@@ -336,9 +399,36 @@ impl Part {
         })
     }
 
-    /// What a chart over its uses tells.
-    pub fn told(&self) -> Metric {
-        self.tells.unwrap_or(Metric::TotalCpu)
+    /// Whether it measures what a test compares, and side by side.
+    fn check(&self, test: &Test, terms: &[&Term]) -> anyhow::Result<()> {
+        if test.neighbour.as_ref().is_some_and(|neighbour| !self.neighbours.contains(neighbour)) {
+            bail!("part {} has no such neighbour", self.name);
+        }
+        let is_together = |group: &&Vec<String>| terms.iter().all(|term| group.contains(&term.entry));
+        if !self.groups.iter().any(|group| is_together(&group)) {
+            bail!("no group of part {} has all of its entries", self.name);
+        }
+        for term in terms {
+            let used = term.used.or(test.used);
+            if used.is_some_and(|used| !self.uses.contains(&used)) {
+                bail!("part {} has no such use", self.name);
+            }
+            if term.workload.as_ref().is_some_and(|workload| !self.workloads.contains(workload)) {
+                bail!("part {} has no such workload", self.name);
+            }
+            if term.processes.is_some_and(|count| !self.processes.contains(&count)) {
+                bail!("part {} has no such number of processes", self.name);
+            }
+            if term.clients.is_some_and(|clients| !self.clients.contains(&clients)) {
+                bail!("part {} has no such number of clients", self.name);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a chart over its uses shows.
+    pub fn chart_metric(&self) -> Metric {
+        self.chart.unwrap_or(Metric::TotalCpu)
     }
 
     /// The numbers of processes on a machine of so many cores, in order.
@@ -373,9 +463,9 @@ impl TryFrom<String> for Count {
 }
 
 impl Use {
-    /// What is asked in it.
-    pub fn ask(self, workload: Mix) -> Ask {
-        Ask { front_end: self.front_end, ..Ask::of(self.mode, workload) }
+    /// What is asked in it, beside a neighbour perhaps.
+    pub fn ask(self, workload: Mix, neighbour: Option<Neighbour>) -> Ask {
+        Ask { front_end: self.front_end, neighbour, ..Ask::of(self.mode, workload) }
     }
 
     /// That of what was asked.
@@ -397,7 +487,11 @@ impl FromStr for Use {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no use of connections: write haproxy keep, or direct close");
+        let wrong = || {
+            format!(
+                "{text:?} is not a web server and a mode: write \"haproxy keep\", or \"direct close\" without one"
+            )
+        };
         let (server, mode) = text.split_once(' ').ok_or_else(wrong)?;
         let mode = mode.parse().map_err(|_| wrong())?;
         let front_end = match server {
@@ -423,7 +517,7 @@ mod tests {
 
     const PART: &str = "[[parts]]\nname = \"one\"\ntitle = \"\"\nsays = \"\"\nuses = [\"direct close\"]\n\
                         workloads = [\"hello\"]\nregime = \"shared\"\nprocesses = [\"1\", \"cores\"]\nclients = [1]\n\
-                        groups = []\n[startup]\ntitle = \"\"\nsays = \"\"\nstartup_ms = []\npools = []\n\
+                        groups = [[\"a\", \"b\"]]\n[startup]\ntitle = \"\"\nsays = \"\"\nstarts = []\npools = []\n\
                         [[claims]]\nnumber = 1\nsource = \"ours\"\nsays = \"\"\nchart = \"one\"\n[[claims.tests]]\nsays = \"x\"\n";
 
     fn refusal(test: &str) -> String {
@@ -446,17 +540,17 @@ mod tests {
 
     #[test]
     fn a_test_that_cannot_be_made_is_refused_before_anything_is_measured() {
-        let good = "decides = true\npart = \"one\"\nmetric = \"throughput\"\nmargin = 1.0\nclaimed = \"more\"\n\
+        let good = "decides = \"today\"\npart = \"one\"\nmetric = \"throughput\"\nmargin = 1.0\nclaimed = \"more\"\n\
                     of = { entry = \"a\" }\nto = { entry = \"b\" }\n";
         assert!(Design::parse(&format!("{PART}{good}")).is_ok());
         for (from, to, why) in [
             ("part = \"one\"", "part = \"two\"", "there is no part two"),
             ("margin = 1.0", "margin = 0.9", "the margin is a factor of at least 1"),
-            ("decides = true", "", "no test decides it"),
+            ("decides = \"today\"", "", "no test decides it"),
             ("claimed = \"more\"", "", "of, to and claimed, or best"),
             ("metric = \"throughput\"", "", "a test has a part and a metric"),
             ("entry = \"a\"", "entry = \"a\", processes = \"0\"", "no number of processes"),
-            ("entry = \"a\"", "entry = \"a\", use = \"apache keep\"", "no use of connections"),
+            ("entry = \"a\"", "entry = \"a\", use = \"apache keep\"", "not a web server and a mode"),
             ("entry = \"a\"", "entry = \"a\", color = \"red\"", "unknown field `color`"),
         ] {
             let said = refusal(&good.replace(from, to));
@@ -467,7 +561,7 @@ mod tests {
     #[test]
     fn cores_are_a_size_once() {
         let design = Design::parse(&format!(
-            "{PART}decides = true\npart = \"one\"\nmetric = \"throughput\"\nmargin = 1.0\nbest = {{ entry = \"a\", processes = \"cores\" }}\n"
+            "{PART}decides = \"today\"\npart = \"one\"\nmetric = \"throughput\"\nmargin = 1.0\nbest = {{ entry = \"a\", processes = \"cores\" }}\n"
         ))
         .unwrap();
         assert_eq!(design.parts[0].sizes(1), [1]);

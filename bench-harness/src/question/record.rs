@@ -6,7 +6,7 @@ use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
 use super::design::{Metric, StartupMetric, Term, Use};
-use crate::experiment::{self, Figures, Machine, Participant, Skipped, SystemCalls, Versions};
+use crate::experiment::{self, Figures, Machine, Neighbour, Participant, Skipped, SystemCalls, Versions};
 use crate::startup::{StartFigures, StartTrial};
 
 /// The version of this format.
@@ -68,9 +68,9 @@ pub struct Trial {
     pub cell: usize,
     /// Requests in flight that were planned.
     pub clients: usize,
-    /// The rest.
+    /// What was asked, and what came of it.
     #[serde(flatten)]
-    pub trial: experiment::Trial,
+    pub measured: experiment::Trial,
 }
 
 /// How a web server used its connections to the workers.
@@ -119,8 +119,8 @@ impl Record {
     pub fn is_of(&self, claims: &str) -> anyhow::Result<()> {
         if self.claims != claims {
             bail!(
-                "the data are of the claims with the SHA-256 {}, and this file has {claims}: what was decided is not to \
-                 be decided anew",
+                "these data were taken under other claims (SHA-256 {}); this file has {claims}: claims cannot be changed \
+                 after the run",
                 self.claims
             );
         }
@@ -129,7 +129,7 @@ impl Record {
 
     /// Launches that have begun.
     pub fn launches(&self) -> usize {
-        self.trials.iter().map(|trial| trial.trial.launch).max().unwrap_or(0)
+        self.trials.iter().map(|trial| trial.measured.launch).max().unwrap_or(0)
     }
 
     /// A participant.
@@ -139,25 +139,28 @@ impl Record {
 }
 
 impl Trial {
-    /// Whether it is of that, on a machine of so many cores. What the term does not say is as it likes.
-    pub fn is_of(&self, part: &str, term: &Term, cores: usize) -> bool {
-        let trial = &self.trial;
+    /// Whether it is of that, beside that neighbour, on a machine of so many cores. What the term does not say is as it likes.
+    pub fn is_of(&self, part: &str, term: &Term, neighbour: Option<&Neighbour>, cores: usize) -> bool {
+        let trial = &self.measured;
         self.part == part
             && trial.entry == term.entry
+            && trial.ask.neighbour.as_ref() == neighbour
             && term.processes.is_none_or(|count| count.on(cores) == trial.processes)
             && term.used.is_none_or(|used| used == Use::of(&trial.ask))
             && term.workload.as_ref().is_none_or(|workload| *workload == trial.ask.workload)
+            && term.clients.is_none_or(|clients| clients == self.clients)
     }
 }
 
 impl StartupMetric {
-    /// In seconds; none where requests were too few to tell.
+    /// In seconds; none where it had no end, or requests were too few to tell.
     pub fn of(self, figures: &StartFigures) -> Option<f64> {
         match self {
             Self::First => Some(figures.cold.first_s),
             Self::Hundredth => Some(figures.cold.hundredth_s),
             Self::BurstP99 => figures.burst.p99_s,
-            Self::LongestWait => Some(figures.kill.longest_s),
+            // One that was lost was waited for, too.
+            Self::LongestWait => Some(figures.kill.longest_s.max(figures.kill.recovered_s?)),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::design::{Design, Part, Use};
 use super::record::{Connections, Record, Trial};
 use super::schedule::{self, Planned};
 use crate::entry::Entry;
-use crate::experiment::{self, Contender, Lineup, Participant, Skipped};
+use crate::experiment::{self, Contender, Lineup, Skipped};
 use crate::front_ends::tap::Tap;
 use crate::front_ends::{FrontEnd, Server, Site};
 use crate::launch::Family;
@@ -29,8 +29,8 @@ pub enum Seen<'a> {
     Admission(&'a str),
     /// Everybody is admitted. So long it takes from here, as far as is known.
     Begun(Duration),
-    /// A piece of the run begins, after so much of its time.
-    Piece {
+    /// A step of the run begins, after so much of its time.
+    Step {
         /// The time of all that is done, as it was estimated.
         done: Duration,
         /// The same of all there is.
@@ -42,8 +42,8 @@ pub enum Seen<'a> {
     },
     /// What a contender did counts for nothing.
     Void(&'a Trial),
-    /// This is what there is so far.
-    So(&'a Record),
+    /// This is what there is so far, to be saved.
+    Saved(&'a Record),
 }
 
 /// What is run of a design.
@@ -82,7 +82,7 @@ impl Question<'_> {
             record.skipped.append(&mut missing);
             record.entries = lineup.participants.clone();
         } else {
-            is_the_same(&record.entries, &lineup)?;
+            is_the_same(&record, &lineup, &missing)?;
         }
         let cases = if record.plan.is_quick { Vec::new() } else { self.cases(&lineup) };
         let cores = record.machine.cores;
@@ -99,9 +99,9 @@ impl Question<'_> {
         if !self.launches(&mut record, &cells, &cases, &lineup, see)? {
             return Ok(record);
         }
-        self.count_apart(&mut record, &parts, &cells, &lineup, see)?;
+        self.count_apart(&mut record, &cells, &lineup, see)?;
         record.is_whole = !self.is_stopped();
-        see(Seen::So(&record));
+        see(Seen::Saved(&record));
         Ok(record)
     }
 
@@ -140,25 +140,25 @@ impl Question<'_> {
                     continue;
                 }
                 let name = planned.part.name.as_str();
-                see(Seen::Piece { done, of, launch, name });
+                see(Seen::Step { done, of, launch, name });
                 let Some(trials) =
                     experiment::run_cell(&planned.plan, lineup, &planned.cell, launch, &mut rng, self.stop)?
                 else {
                     return Ok(false);
                 };
-                for trial in trials {
+                for measured in trials {
                     let (part, cell, clients) = (name.to_owned(), planned.number, planned.plan.clients);
-                    let trial = Trial { part, cell, clients, trial };
-                    if trial.trial.void.is_some() {
+                    let trial = Trial { part, cell, clients, measured };
+                    if trial.measured.void.is_some() {
                         see(Seen::Void(&trial));
                     }
                     record.trials.push(trial);
                 }
                 done += planned.time();
-                see(Seen::So(record));
+                see(Seen::Saved(record));
             }
             if !cases.is_empty() && !has_started(record, launch) {
-                see(Seen::Piece { done, of, launch, name: "startup" });
+                see(Seen::Step { done, of, launch, name: "startup" });
                 let mut order = cases.to_vec();
                 rng.shuffle(&mut order);
                 let trial = |case| startup::trial(case, plan.seed, launch, self.stop);
@@ -168,7 +168,7 @@ impl Question<'_> {
                 };
                 record.starts.extend(starts);
                 done += of_starts;
-                see(Seen::So(record));
+                see(Seen::Saved(record));
             }
         }
         Ok(true)
@@ -180,47 +180,45 @@ impl Question<'_> {
         let entry = |name: &str| lineup.entries.iter().copied().find(|entry| entry.name() == name);
         let pools: Vec<(&Entry, usize)> =
             design.pools.iter().filter_map(|pool| Some((entry(&pool.entry)?, pool.processes))).collect();
-        startup::cases(&pools, &design.startup_ms)
+        startup::cases(&pools, &design.starts)
     }
 
     /// What costs too much to be counted while it is timed.
     fn count_apart(
         &self,
         record: &mut Record,
-        parts: &[Part],
         cells: &[Planned<'_>],
         lineup: &Lineup<'_>,
         see: &mut dyn FnMut(Seen<'_>),
     ) -> anyhow::Result<()> {
-        let (launch, of) = (record.plan.launches, Duration::ZERO);
+        let launch = record.plan.launches;
+        let mut step = |name| {
+            // After all that has an estimate.
+            see(Seen::Step { done: Duration::ZERO, of: Duration::ZERO, launch, name });
+            !self.is_stopped()
+        };
+        // Whole or not at all: a run that goes on counts them anew.
         if record.connections.is_empty() {
-            see(Seen::Piece { done: of, of, launch, name: "connections are being counted" });
-            for (contender, used) in tapped(parts, cells) {
-                if self.is_stopped() {
+            let mut counted = Vec::new();
+            for (contender, used) in tapped(cells) {
+                if !step("connections are being counted") {
                     return Ok(());
                 }
-                record.connections.push(count_connections(
-                    lineup.entries[contender.participant],
-                    contender,
-                    used,
-                ));
+                counted.push(count_connections(lineup.entries[contender.participant], contender, used));
             }
-            see(Seen::So(record));
+            record.connections = counted;
         }
         if record.system_calls.is_empty() {
+            let mut counted = Vec::new();
             for planned in cells.iter().filter(|planned| planned.part.explains) {
                 for contender in &planned.cell.contenders {
-                    if self.is_stopped() {
+                    if !step("system calls are being counted") {
                         return Ok(());
                     }
-                    see(Seen::Piece { done: of, of, launch, name: "system calls are being counted" });
-                    record.system_calls.push(experiment::count_system_calls(
-                        &planned.plan,
-                        lineup,
-                        contender,
-                    )?);
+                    counted.push(experiment::count_system_calls(&planned.plan, lineup, contender)?);
                 }
             }
+            record.system_calls = counted;
         }
         Ok(())
     }
@@ -242,28 +240,30 @@ fn parts(design: &Design, is_quick: bool, missing: &mut Vec<Skipped>) -> Vec<Par
     parts
 }
 
-/// Whether those that took part in a record's launches do so again, in the same order.
-fn is_the_same(before: &[Participant], lineup: &Lineup<'_>) -> anyhow::Result<()> {
-    let names = |participants: &[Participant]| -> Vec<String> {
-        participants.iter().map(|participant| participant.name.clone()).collect()
-    };
-    let (before, now) = (names(before), names(&lineup.participants));
-    if before != now {
-        bail!("the run cannot go on: {} took part, and now {}", before.join(", "), now.join(", "));
+/// Whether those that took part in a record's launches do so again, behind the same web servers.
+fn is_the_same(record: &Record, lineup: &Lineup<'_>, missing: &[Skipped]) -> anyhow::Result<()> {
+    experiment::are_the_same(&record.entries, lineup)?;
+    let were_missing = Server::ALL
+        .into_iter()
+        .filter(|server| record.skipped.iter().any(|skipped| skipped.name == server.to_string()));
+    let are_missing = Server::ALL
+        .into_iter()
+        .filter(|server| missing.iter().any(|skipped| skipped.name == server.to_string()));
+    if !were_missing.eq(are_missing) {
+        bail!("the run cannot go on: other web servers are installed than when it began");
     }
     Ok(())
 }
 
 /// Each entry once in each use in which a web server connects to a pool: lighttpd's workers have sockets of its own.
-fn tapped<'a>(parts: &[Part], cells: &'a [Planned<'_>]) -> Vec<(&'a Contender, Use)> {
+fn tapped<'a>(cells: &'a [Planned<'_>]) -> Vec<(&'a Contender, Use)> {
     let mut tapped: Vec<(&Contender, Use)> = Vec::new();
-    let uses: Vec<Use> = parts.iter().flat_map(|part| part.uses.clone()).collect();
     for contender in cells.iter().flat_map(|planned| &planned.cell.contenders) {
         let used = Use::of(&contender.ask);
         let can_be = used.front_end.is_some_and(|server| server != Server::LighttpdSpawning);
         let is_new =
             || tapped.iter().all(|(other, of)| (other.participant, *of) != (contender.participant, used));
-        if can_be && uses.contains(&used) && is_new() {
+        if can_be && is_new() {
             tapped.push((contender, used));
         }
     }

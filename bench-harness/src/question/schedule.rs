@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::design::Part;
+use super::design::{Part, Use};
 use super::record::{self, SLICE, Trial};
 use crate::entry::Kind;
-use crate::experiment::{Ask, Cell, Contender, LEAD_IN, Participant, Plan, REST};
+use crate::experiment::{Ask, Cell, Contender, LEAD_IN, Neighbour, Participant, Plan, REST, twin_of};
 use crate::launch::Family;
 
 /// What a contender takes to start and to end: roughly, and in a launch.
@@ -42,9 +42,8 @@ pub(crate) fn cells<'a>(
             let turns = turns(part, plan.slices);
             let plan = cell_plan(part, clients, turns, plan);
             for group in groups(part, participants) {
-                for workload in &part.workloads {
-                    let asks: Vec<Ask> = part.uses.iter().map(|used| used.ask(workload.clone())).collect();
-                    let contenders = contenders(&plan, participants, &group, &asks, &part.sizes(cores));
+                for asks in asks(part) {
+                    let contenders = contenders(part, &plan, participants, &group, &asks, &part.sizes(cores));
                     if !contenders.is_empty() {
                         let (number, plan) = (cells.len(), plan.clone());
                         cells.push(Planned { part, number, plan, cell: Cell { contenders } });
@@ -90,7 +89,7 @@ impl Planned<'_> {
 
     /// Whether its launch of that number has been made.
     pub(crate) fn is_done(&self, number: usize, trials: &[Trial]) -> bool {
-        trials.iter().any(|done| (done.cell, done.trial.launch) == (self.number, number))
+        trials.iter().any(|done| (done.cell, done.measured.launch) == (self.number, number))
     }
 }
 
@@ -113,7 +112,24 @@ fn groups(part: &Part, participants: &[Participant]) -> Vec<Vec<usize>> {
     groups
 }
 
+/// All uses side by side, of each workload and beside each neighbour.
+fn asks(part: &Part) -> Vec<Vec<Ask>> {
+    let neighbours: Vec<Option<Neighbour>> = match &part.neighbours[..] {
+        [] => vec![None],
+        neighbours => neighbours.iter().cloned().map(Some).collect(),
+    };
+    let mut asks = Vec::new();
+    for workload in &part.workloads {
+        for neighbour in &neighbours {
+            let ask = |used: &Use| used.ask(workload.clone(), neighbour.clone());
+            asks.push(part.uses.iter().map(ask).collect());
+        }
+    }
+    asks
+}
+
 fn contenders(
+    part: &Part,
     plan: &Plan,
     participants: &[Participant],
     group: &[usize],
@@ -125,7 +141,13 @@ fn contenders(
         let participant = &participants[at];
         for ask in asks.iter().filter(|ask| participant.kind.answers(&ask.workload)) {
             for &processes in sizes {
-                contenders.extend(Contender::of(plan, at, participant, ask, processes, false));
+                let Some(contender) = Contender::of(plan, at, participant, ask, processes, false) else {
+                    continue;
+                };
+                if part.twin.as_ref() == Some(&participant.name) {
+                    contenders.push(Contender { name: twin_of(&participant.name), ..contender.clone() });
+                }
+                contenders.push(contender);
             }
         }
     }

@@ -47,7 +47,7 @@ pub fn of(record: &Record, design: &Design, hash: &str) -> anyhow::Result<Texts>
         page: page::of(&findings),
         summary: findings.summary(),
         markdown: answer_in_markdown(&findings),
-        json: json::of(&findings),
+        json: json::of(&findings)?,
         picture: page::picture(&findings),
     })
 }
@@ -59,6 +59,9 @@ fn answer_in_markdown(findings: &Findings<'_>) -> String {
     }
     text += "## The claims\n\n";
     text += &markdown::table(&findings.claims_table());
+    for resolution in findings.resolutions() {
+        text += &format!("\n{resolution}\n");
+    }
     for part in &findings.design.parts {
         for (title, table) in findings.part_tables(part) {
             text += &format!("\n## {title}\n\n");
@@ -68,6 +71,13 @@ fn answer_in_markdown(findings: &Findings<'_>) -> String {
     for (title, table) in findings.other_tables() {
         text += &format!("\n## {title}\n\n");
         text += &markdown::table(&table);
+    }
+    let remarks = findings.remarks();
+    if !remarks.is_empty() {
+        text += "\n## What is missing or marked\n\n";
+    }
+    for remark in remarks {
+        text += &format!("- {}\n", markdown::escape(&remark));
     }
     text += "\n## How this was made\n\n| | |\n|---|---|\n";
     for (name, value) in findings.setting() {

@@ -77,6 +77,12 @@ pub(crate) fn range(range: Option<(u64, u64)>) -> String {
 /// What nobody here could measure.
 pub(crate) const NOT_KNOWN: &str = "not known";
 
+/// How many worker processes.
+pub(crate) fn processes(count: usize) -> String {
+    let plural = if count == 1 { "process" } else { "processes" };
+    format!("{count} {plural}")
+}
+
 /// Nothing is a dash.
 pub(crate) fn or_dash(value: Option<f64>, words: impl Fn(f64) -> String) -> String {
     value.map_or_else(|| "–".to_owned(), words)

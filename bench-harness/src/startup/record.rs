@@ -1,5 +1,7 @@
 //! What a trial found out.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// One case in one launch.
@@ -11,12 +13,60 @@ pub struct StartTrial {
     pub entry: String,
     /// Worker processes.
     pub processes: usize,
-    /// Milliseconds that each of them took to start.
-    pub startup_ms: u64,
+    /// What each of them did before it served.
+    pub start: Start,
     /// Why nothing of it counts, if so.
     pub void: Option<String>,
     /// What was measured, unless it is void.
     pub figures: Option<StartFigures>,
+}
+
+/// What a process does before it serves; written `sleeps 1000 ms` or `computes 100 ms`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Start {
+    /// It waits for so many milliseconds.
+    Sleeps(u64),
+    /// It takes so many milliseconds of processor time.
+    Computes(u64),
+}
+
+impl Start {
+    /// The option of a worker that says so, and its value.
+    pub(super) fn option(self) -> (&'static str, u64) {
+        match self {
+            Self::Sleeps(milliseconds) => ("--startup-ms", milliseconds),
+            Self::Computes(milliseconds) => ("--startup-cpu-ms", milliseconds),
+        }
+    }
+}
+
+impl fmt::Display for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sleeps(milliseconds) => write!(f, "sleeps {milliseconds} ms"),
+            Self::Computes(milliseconds) => write!(f, "computes {milliseconds} ms"),
+        }
+    }
+}
+
+impl TryFrom<String> for Start {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let start = match text.split(' ').collect::<Vec<_>>()[..] {
+            ["sleeps", milliseconds, "ms"] => milliseconds.parse().map(Self::Sleeps).ok(),
+            ["computes", milliseconds, "ms"] => milliseconds.parse().map(Self::Computes).ok(),
+            _ => None,
+        };
+        start.ok_or_else(|| format!("{text:?} is no start: write \"sleeps 1000 ms\" or \"computes 100 ms\""))
+    }
+}
+
+impl From<Start> for String {
+    fn from(start: Start) -> Self {
+        start.to_string()
+    }
 }
 
 /// The three situations.

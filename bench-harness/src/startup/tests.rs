@@ -22,7 +22,7 @@ fn try_it(case: &Case<'_>) -> StartTrial {
 #[test]
 fn one_process_answers_nothing_before_it_has_started_loses_nothing_and_is_missed_while_it_is_replaced() {
     let (entry, startup) = (entry(), 0.3);
-    let trial = try_it(&Case { entry: &entry, processes: 1, startup_ms: 300 });
+    let trial = try_it(&Case { entry: &entry, processes: 1, start: Start::Sleeps(300) });
     assert_eq!(trial.void, None);
     let StartFigures { cold, burst, kill } = trial.figures.unwrap();
 
@@ -45,34 +45,19 @@ fn one_process_answers_nothing_before_it_has_started_loses_nothing_and_is_missed
 #[test]
 fn a_pool_that_does_not_start_is_void_and_says_why() {
     let entry = no_worker();
-    let trial = try_it(&Case { entry: &entry, processes: 1, startup_ms: 0 });
+    let trial = try_it(&Case { entry: &entry, processes: 1, start: Start::Sleeps(0) });
     let void = trial.void.unwrap();
     assert!(void.starts_with("sh ended with exit status: 2 before it answered: "), "{void}");
     assert_eq!(trial.figures, None);
 }
 
 #[test]
-fn each_launch_tries_every_case_once_in_an_order_that_the_seed_repeats() {
-    let entry = no_worker();
-    let pools: Vec<_> = (1..=7).map(|processes| (&entry, processes)).collect();
-    let cases = cases(&pools, &[0, 100, 1000]);
-    let order = |seed, launch| -> Vec<_> {
-        let order = super::order(&cases, seed, launch);
-        order.iter().map(|case| (case.processes, case.startup_ms)).collect()
-    };
-    assert_eq!(order(7, 1), order(7, 1));
-    assert_ne!(order(7, 1), order(7, 2));
-    assert_ne!(order(7, 1), order(9, 1));
-    let mut sorted = order(7, 1);
-    sorted.sort_unstable();
-    sorted.dedup();
-    assert_eq!(sorted.len(), 21);
-}
-
-#[test]
 fn what_a_run_takes_is_told_before_it_begins() {
     let entry = no_worker();
-    let time = |startups_ms: &[u64]| time_of(&cases(&[(&entry, 1); 7], startups_ms), 6);
+    let time = |sleeps: &[u64]| {
+        let starts: Vec<Start> = sleeps.iter().copied().map(Start::Sleeps).collect();
+        time_of(&cases(&[(&entry, 1); 7], &starts), 6)
+    };
     assert_eq!(time(&[0, 100, 1000]), time(&[0]) + time(&[100]) + time(&[1000]));
     // It passes three times, one after the other: until a cold start, in a burst, and until a replacement.
     assert!(time(&[1000]) >= time(&[0]) + 42 * Duration::from_secs(3));
@@ -80,19 +65,15 @@ fn what_a_run_takes_is_told_before_it_begins() {
 }
 
 #[test]
-fn a_run_tells_of_each_trial_and_ends_where_it_is_told_to() {
-    let entry = no_worker();
-    let cases = cases(&[(&entry, 1), (&entry, 2)], &[0]);
-    let stop = AtomicBool::new(false);
-    let (mut begun, mut over) = (Vec::new(), 0);
-    let trials = run(&cases, 5, 7, &stop, &mut |seen| match seen {
-        Seen::Begun(time) => assert_eq!(time, time_of(&cases, 5)),
-        Seen::Trial { done, of, launch, .. } => begun.push((done, of, launch)),
-        Seen::Over(_) => {
-            over += 1;
-            stop.store(over == 3, Ordering::Relaxed);
-        }
-    });
-    assert_eq!(begun, [(0, 10, 1), (1, 10, 1), (2, 10, 2), (3, 10, 2)]);
-    assert_eq!(trials.len(), 3);
+fn a_start_that_computes_takes_its_time_too_and_reads_back() {
+    let entry = entry();
+    let trial = try_it(&Case { entry: &entry, processes: 1, start: Start::Computes(200) });
+    let figures = trial.figures.unwrap_or_else(|| panic!("{:?}", trial.void));
+    assert!(figures.cold.first_s >= 0.2, "{figures:?}");
+    for text in ["sleeps 1000 ms", "computes 0 ms"] {
+        assert_eq!(Start::try_from(text.to_owned()).unwrap().to_string(), text);
+    }
+    for text in ["", "sleeps", "sleeps -1 ms", "runs 10 ms", "sleeps 10"] {
+        assert!(Start::try_from(text.to_owned()).is_err(), "{text:?}");
+    }
 }

@@ -32,9 +32,13 @@ pub use workload::{Job, Workload};
 #[derive(clap::Args)]
 #[command(next_help_heading = "Testing")]
 struct Options {
-    /// Milliseconds that each process takes to start, like an application that loads itself first
+    /// Milliseconds that each process takes to start, like an application that waits for a disk first
     #[arg(long, value_name = "MS", default_value_t = 0)]
     startup_ms: u64,
+
+    /// Milliseconds of processor time that each process takes to start, like an application that compiles itself first
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    startup_cpu_ms: u64,
 
     /// Let a request for /crash abort the process it reaches
     #[arg(long)]
@@ -53,6 +57,7 @@ pub fn run(
 ) -> ExitCode {
     let make = |options: &Options| {
         thread::sleep(Duration::from_millis(options.startup_ms));
+        workload::burn(options.startup_cpu_ms.saturating_mul(1000));
         Ok(Workload::new(options.allow_crash))
     };
     Program::new(name).version(env!("CARGO_PKG_VERSION")).after_help(PATHS).run(capacity, make, serve)

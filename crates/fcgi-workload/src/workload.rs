@@ -249,12 +249,12 @@ fn value(query: &[u8], name: &str) -> Option<u64> {
 
 /// Uses this much CPU time of this thread: equal work, however many run at once. (Time on the wall would pass for all
 /// of them together, and crowded processes would seem to cost nothing.)
-fn burn(microseconds: u64) {
+pub(crate) fn burn(microseconds: u64) {
     let spent = || {
         let now = clock_gettime(ClockId::ThreadCPUTime);
         now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000
     };
-    let end = spent() + microseconds;
+    let end = spent().saturating_add(microseconds);
     while spent() < end {
         for _ in 0..64 {
             hint::spin_loop();

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use bench_harness::experiment::Skipped;
+use bench_harness::experiment::{self, Skipped};
 use bench_harness::question::{Design, FORMAT, Plan, Question, Record, Seen};
 use bench_harness::report::question::{self, Texts};
 use bench_harness::{Family, discover, launch};
@@ -28,20 +28,20 @@ use progress::Line;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// A few entries and parts only, in five minutes at most
+    /// A first look in five minutes: a few entries and parts
     #[arg(long)]
     quick: bool,
 
-    /// How often everything is started afresh; fewer than 8 decide less
+    /// Fresh starts of everything; with fewer than 8 some claims stay undecided [default: 10, or 7 if quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     launches: Option<u16>,
 
-    /// How long all launches may take together: each contender has as many turns as there is time for [default: 50, or 4 if
-    /// quick]
+    /// How long all launches may take together: each contender has as many turns in a launch as there is time for, from 8
+    /// to 40 [default: 45, or 4 if quick]
     #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     minutes: Option<u32>,
 
-    /// The folder for the raw data, the page and the tables [default: data/results/DATE-question]
+    /// The folder for the raw data, the page and the tables [default: data/results/DATE-question, or DATE-question-quick]
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
 
@@ -68,7 +68,7 @@ pub(crate) struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  The answer in five minutes, and whole in an hour:
+  A first look in five minutes, and the answer in an hour:
       fcgi-lab question --quick
       fcgi-lab question
   A run that was interrupted:
@@ -76,12 +76,12 @@ Examples:
   The page of a kept run, from its raw data:
       fcgi-lab question --report data/results/2026-12-01-question";
 
-/// Eight launches are the fewest from which six intervals of 95 % can be had at once.
-const LAUNCHES: usize = 8;
-/// What a quick run has: the fewest from which one can be had.
-const QUICK_LAUNCHES: usize = 6;
+/// Eight launches are the fewest from which five intervals can hold together with 95 %; one may be void.
+const LAUNCHES: usize = 10;
+/// Of a quick run, which has two such intervals.
+const QUICK_LAUNCHES: usize = 7;
 /// Minutes.
-const BUDGET: u32 = 50;
+const BUDGET: u32 = 45;
 const QUICK_BUDGET: u32 = 4;
 
 /// The raw data and the claims, in a folder of their own; the other files are made from these.
@@ -105,7 +105,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (design, hash) = Design::read(&file)?;
     let text = fs::read_to_string(&file)?;
     let plan = begun.as_ref().map_or_else(|| plan(args), |record| record.plan.clone());
-    let folder = args.resume.clone().or(args.output.clone()).unwrap_or_else(default_folder);
+    let folder = args.resume.clone().or(args.output.clone()).unwrap_or_else(|| default_folder(plan.is_quick));
     let replaces = args.overwrite || args.resume.is_some();
     let mut data = ResultFile::claim(&folder.join(DATA), replaces)?;
     let mut claims = ResultFile::claim(&folder.join(CLAIMS), replaces)?;
@@ -113,12 +113,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     launch::try_here(Family::Unix)?;
     print(format_args!("seed {}, claims {}\n", plan.seed, &hash[..12]))?;
 
-    let (entries, skipped) = entries::build(&asked(&design, plan.is_quick)?, None, &[])?;
+    let names = match &begun {
+        Some(record) => record.entries.iter().map(|entry| entry.name.clone()).collect(),
+        None => asked(&design, plan.is_quick)?,
+    };
+    let (entries, skipped) = entries::build(&names, None, &[])?;
     for skipped in &skipped {
         print(absent(skipped))?;
-    }
-    if args.resume.is_none() {
-        claims.write(&text)?;
     }
     let budget = args.minutes.unwrap_or(if plan.is_quick { QUICK_BUDGET } else { BUDGET });
     let begun = begun.unwrap_or_else(|| Record::begun(hash.clone(), plan, skipped));
@@ -137,9 +138,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         if let Seen::Begun(time) = seen {
             line.aside(|| drop(print(format_args!("{}\n", estimate(time)))));
         }
-        // A run that is killed has kept its whole cells. What cannot be kept now is tried again at the end.
-        if let Seen::So(record) = seen
-            && let Err(error) = json(record).and_then(|json| data.write(&json))
+        // A run that is killed has kept its whole cells, and the claims that they decide. What cannot be kept now is tried again
+        // at the end.
+        if let Seen::Saved(record) = seen
+            && let Err(error) = claims.write(&text).and_then(|()| data.write(&json(record)?))
             && !complained
         {
             complained = true;
@@ -150,6 +152,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let record = record?;
     record.skipped.iter().skip(known).try_for_each(|skipped| print(absent(skipped)))?;
     if !record.trials.is_empty() {
+        claims.write(&text)?;
         data.keep(&json(&record)?)?;
         let texts = question::of(&record, &design, &hash)?;
         print(&texts.summary)?;
@@ -163,7 +166,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// Who is to take part: those that the design names, and all other strategies where a part is for them.
 fn asked(design: &Design, is_quick: bool) -> anyhow::Result<Vec<String>> {
     let mut names = design.names(is_quick);
-    if design.is_for_others(is_quick) {
+    if design.includes_others(is_quick) {
         let sources =
             discover::sources()?.into_iter().filter(|source| !source.is_floor() && !source.is_form());
         names.extend(sources.map(|source| source.name().to_owned()));
@@ -221,7 +224,7 @@ fn interrupted(folder: &Path) -> anyhow::Result<Record> {
     }
     if record.versions != now.versions {
         let commit = record.versions.commit.as_deref().unwrap_or("an unknown commit");
-        bail!("{name}: it was measured of {commit}, and by {}: go there to go on", record.versions.rustc);
+        bail!("{name}: measured at {commit}, built by {}: check that out to continue", record.versions.rustc);
     }
     Ok(record)
 }
@@ -237,15 +240,15 @@ fn plan(args: &Args) -> Plan {
     }
 }
 
-fn default_folder() -> PathBuf {
-    let date = bench_harness::experiment::today();
-    discover::data_folder().join("results").join(format!("{date}-question"))
+fn default_folder(is_quick: bool) -> PathBuf {
+    let (date, quick) = (experiment::today(), if is_quick { "-quick" } else { "" });
+    discover::data_folder().join("results").join(format!("{date}-question{quick}"))
 }
 
 fn estimate(time: Duration) -> String {
     let minutes = time.as_secs().div_ceil(60);
     let plural = if minutes == 1 { "" } else { "s" };
-    format!("about {minutes} minute{plural}; Ctrl-C keeps what is complete, and --resume goes on")
+    format!("about {minutes} minute{plural}; Ctrl-C keeps finished cells, and --resume FOLDER continues")
 }
 
 fn absent(skipped: &Skipped) -> String {
@@ -267,9 +270,9 @@ mod tests {
     #[test]
     fn a_run_is_whole_unless_it_is_to_be_quick() {
         let whole = plan(&parse(&[]).unwrap());
-        assert_eq!((whole.launches, whole.is_quick), (8, false));
+        assert_eq!((whole.launches, whole.is_quick), (10, false));
         let quick = plan(&parse(&["--quick"]).unwrap());
-        assert_eq!((quick.launches, quick.is_quick), (6, true));
+        assert_eq!((quick.launches, quick.is_quick), (7, true));
         assert_eq!(plan(&parse(&["--launches", "2"]).unwrap()).launches, 2);
     }
 

@@ -1,8 +1,8 @@
 //! The answer in words, and the table of the claims.
 
 use super::Findings;
-use super::effects::{Effect, Outcome, Verdict};
-use crate::question::{Claim, Direction, Metric, Source, Test};
+use super::effects::{Effect, Judged, Outcome, Verdict};
+use crate::question::{About, Direction, Metric, Test, Use};
 use crate::report::sentences;
 use crate::report::tables::Table;
 use crate::report::words;
@@ -11,64 +11,72 @@ impl Findings<'_> {
     /// Two sentences, one for each meaning of the question, and what else has to be said of them.
     pub(crate) fn answer(&self) -> Vec<String> {
         let mut answer = vec![self.first_meaning(), self.second_meaning()];
+        if self.record.plan.is_quick {
+            answer.push("This is a quick run, of a few entries: a first look.".to_owned());
+        }
         if !self.record.is_whole {
-            answer.push("This run is not whole: what is missing is not measured.".to_owned());
+            answer.push("This run was interrupted: what is missing counts as not measured.".to_owned());
         }
         answer
     }
 
     /// Several connections in a process.
     fn first_meaning(&self) -> String {
-        let outcomes = self.outcomes(|claim| claim.source == Source::Then && claim.number == 1);
-        let told: Vec<String> =
-            outcomes.iter().filter(|outcome| outcome.test.decides).filter_map(told_of_throughput).collect();
-        let lead = match self.verdict(1) {
-            Verdict::Holds => "If multiplexing means several connections in one process: no, then as now.",
-            Verdict::Refuted if outcomes.first().is_some_and(|first| first.verdict == Verdict::Holds) => {
-                "If multiplexing means several connections in one process: it was the library, not the idea."
+        let outcomes = self.outcomes(1);
+        let told: Vec<String> = outcomes.iter().filter_map(told_of_throughput).collect();
+        let mut of_today = outcomes.iter().filter(|outcome| outcome.test.decides == Some(About::Today));
+        let answer = match (self.verdict(1, About::Flup), self.verdict(1, About::Today)) {
+            (Verdict::Holds, Verdict::Holds) => "no, then as now",
+            (Verdict::Holds, Verdict::Refuted) => {
+                if of_today.all(|outcome| outcome.verdict == Verdict::Refuted) {
+                    "it costs with the library of then, and not with the models of today"
+                } else {
+                    "it costs with the library of then; today it depends on the model"
+                }
             }
-            Verdict::Refuted => {
-                "If multiplexing means several connections in one process: it is not slower as such."
-            }
-            _ => "If multiplexing means several connections in one process: this run does not decide it.",
+            (Verdict::Refuted, Verdict::Refuted) => "it is not slower as such",
+            _ => "this run does not decide it",
         };
-        format!("{lead} Through lighttpd, {}.", join(&told))
+        let told = join(&told);
+        format!(
+            "If multiplexing means several connections in one process: {answer}. Through lighttpd, {told}."
+        )
     }
 
     /// Several requests on a connection.
     fn second_meaning(&self) -> String {
-        let outcomes = self.outcomes(|claim| claim.source == Source::Ours && claim.number == 7);
-        let told: Vec<String> = outcomes
-            .iter()
-            .filter(|outcome| outcome.test.decides)
+        let told = self.outcomes(7).into_iter().filter(|outcome| outcome.test.decides.is_some());
+        let told: Vec<String> = told
             .filter_map(|outcome| {
                 let entry = &outcome.test.of.as_ref()?.entry;
                 Some(format!("{} with {entry}", words::interval(&outcome.effect?.ratio)))
             })
             .collect();
-        let lead = match self.verdict(7) {
-            Verdict::Holds => "If it means several requests on one connection: yes.",
-            Verdict::Refuted => "If it means several requests on one connection: no.",
-            _ => "If it means several requests on one connection: this run does not decide it.",
+        let answer = match self.verdict(7, About::Today) {
+            Verdict::Holds => "yes",
+            Verdict::Refuted => "no",
+            _ => "this run does not decide it",
         };
+        let lead = format!("If it means several requests on one connection: {answer}.");
         if told.is_empty() {
-            return lead.to_owned();
+            return lead;
         }
         format!(
-            "{lead} Behind HAProxy a request then takes so many times the CPU, of HAProxy and worker together, that it takes \
-             on kept connections: {}.",
+            "{lead} Behind HAProxy a request then costs, as a ratio to kept connections, this much CPU of HAProxy and worker \
+             together: {}.",
             join(&told)
         )
     }
 
-    fn outcomes(&self, is_meant: impl Fn(&Claim) -> bool) -> Vec<&Outcome<'_>> {
-        let claim = self.claims.iter().find(|judged| is_meant(judged.claim));
+    /// Of a claim, by its number.
+    fn outcomes(&self, number: usize) -> Vec<&Outcome<'_>> {
+        let claim = self.claims.iter().find(|judged| judged.claim.number == number);
         claim.map(|judged| judged.outcomes.iter().collect()).unwrap_or_default()
     }
 
-    pub(crate) fn verdict(&self, number: usize) -> Verdict {
+    fn verdict(&self, number: usize, about: About) -> Verdict {
         let claim = self.claims.iter().find(|judged| judged.claim.number == number);
-        claim.map_or(Verdict::NotMeasured, |judged| judged.verdict)
+        claim.and_then(|judged| judged.verdicts.get(&about).copied()).unwrap_or(Verdict::NotMeasured)
     }
 
     /// The answer, and each claim on a line.
@@ -79,10 +87,10 @@ impl Findings<'_> {
         }
         for judged in &self.claims {
             let claim = judged.claim;
-            text += &format!("{:>2}. {:<9}  {}\n", claim.number, verdict(judged.verdict), claim.says);
-            for outcome in judged.outcomes.iter().filter(|outcome| outcome.test.decides) {
+            text += &format!("{:>2}. {}\n    {}\n", claim.number, claim.says, verdicts(judged));
+            for outcome in judged.outcomes.iter().filter(|outcome| outcome.test.decides.is_some()) {
                 let effect = effect(outcome.effect.as_ref());
-                text += &format!("               {effect}: {}\n", outcome.test.says);
+                text += &format!("      {effect}: {}\n", outcome.test.says);
             }
         }
         text + "\n"
@@ -91,18 +99,18 @@ impl Findings<'_> {
     /// Each claim, and below it each of its tests.
     pub(crate) fn claims_table(&self) -> Table {
         let mut table =
-            Table::new(&["claim", "verdict", "effect, as a ratio (95 %)", "what is claimed", "launches"]);
+            Table::new(&["claim", "verdict", "effect, as a ratio", "what is claimed", "launches"]);
         for judged in &self.claims {
             let claim = judged.claim;
             table.rows.push(vec![
                 format!("{}. {}", claim.number, claim.says),
-                verdict(judged.verdict).to_owned(),
+                verdicts(judged),
                 String::new(),
                 String::new(),
                 String::new(),
             ]);
             for outcome in &judged.outcomes {
-                let mark = if outcome.test.decides { "–" } else { "– beside:" };
+                let mark = if outcome.test.decides.is_some() { "–" } else { "– beside:" };
                 table.rows.push(vec![
                     format!("{mark} {}", outcome.test.says),
                     verdict(outcome.verdict).to_owned(),
@@ -128,7 +136,7 @@ impl Findings<'_> {
             (
                 "launches",
                 format!(
-                    "{} of {} turns of 25 ms, or as many as take as long",
+                    "{} launches, {} turns of 25 ms each, or the same time in longer turns",
                     record.plan.launches, record.plan.slices
                 ),
             ),
@@ -145,11 +153,33 @@ impl Findings<'_> {
             .map(|skipped| format!("{} takes no part: {}", skipped.name, skipped.reason))
             .collect();
         for trial in &record.trials {
-            if let Some(why) = &trial.trial.void {
+            if let Some(why) = &trial.measured.void {
+                let (part, of, used) = (&trial.part, &trial.measured, Use::of(&trial.measured.ask));
+                let (entry, processes, launch) = (&of.entry, words::processes(of.processes), of.launch);
+                remarks.push(format!("{part}, {entry}, {used}, {processes}: launch {launch} is void: {why}"));
+            }
+        }
+        for start in &record.starts {
+            if let Some(why) = &start.void {
+                let (entry, processes) = (&start.entry, words::processes(start.processes));
                 remarks.push(format!(
-                    "{}, {}, launch {} counts for nothing: {why}",
-                    trial.part, trial.trial.entry, trial.trial.launch
+                    "{entry}, {processes}, which {}: launch {} is void: {why}",
+                    start.start, start.launch
                 ));
+            }
+        }
+        for counted in &record.connections {
+            if let Some(why) = &counted.void {
+                remarks.push(format!(
+                    "{}, {}: connections were not counted: {why}",
+                    counted.entry, counted.used
+                ));
+            }
+        }
+        for counted in &record.system_calls {
+            if let Err(why) = &counted.counted_by {
+                let (entry, mode) = (&counted.entry, counted.mode);
+                remarks.push(format!("{entry}, {mode}: system calls were not counted: {why}"));
             }
         }
         remarks.extend(
@@ -161,10 +191,19 @@ impl Findings<'_> {
     }
 }
 
-/// Of a test that compares two entries' throughput.
+/// Of each thing that a claim is decided of.
+pub(crate) fn verdicts(judged: &Judged<'_>) -> String {
+    let one = |(about, of): (&About, &Verdict)| match judged.verdicts.len() {
+        1 => verdict(*of).to_owned(),
+        _ => format!("{}: {}", about.name(), verdict(*of)),
+    };
+    judged.verdicts.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// Of a test that compares two entries' throughput, and decides.
 fn told_of_throughput(outcome: &&Outcome<'_>) -> Option<String> {
     let (of, to) = (outcome.test.of.as_ref()?, outcome.test.to.as_ref()?);
-    let is_told = outcome.test.metric == Some(Metric::Throughput);
+    let is_told = outcome.test.metric == Some(Metric::Throughput) && outcome.test.decides.is_some();
     let ratio = words::interval(&outcome.effect?.ratio);
     is_told.then(|| format!("{} answers {ratio} times the requests of {}", of.entry, to.entry))
 }
@@ -184,7 +223,7 @@ pub(crate) fn effect(effect: Option<&Effect>) -> String {
         None => "–".to_owned(),
         Some(Effect { ratio, at: None }) => words::interval(ratio),
         Some(Effect { ratio, at: Some(processes) }) => {
-            format!("{} with {processes} processes", words::interval(ratio))
+            format!("{} with {}", words::interval(ratio), words::processes(*processes))
         }
     }
 }

@@ -10,6 +10,8 @@ pub(crate) struct Row {
     pub(crate) name: String,
     /// The way's place among all, and its value.
     pub(crate) marks: Vec<(usize, Estimate)>,
+    /// Ways in which fewer requests were in flight than the others had.
+    pub(crate) hollow: Vec<usize>,
 }
 
 const WIDTH: f64 = 1000.0;
@@ -40,7 +42,8 @@ pub(crate) fn chart(title: &str, unit: &str, rows: &[Row]) -> String {
         }
         for (way, value) in &row.marks {
             svg.line(&format!("interval hue{way}"), (scale.at(value.low), y), (scale.at(value.high), y));
-            mark(&mut svg, *way, (scale.at(value.center), y));
+            let kind = if row.hollow.contains(way) { "hollow" } else { "full" };
+            mark(&mut svg, kind, *way, (scale.at(value.center), y));
         }
         let values: Vec<String> = row.marks.iter().map(|(_, value)| words::number(value.center)).collect();
         svg.text("value", Anchor::Start, (RIGHT + 12.0, y + 4.5), &values.join("  ·  "));
@@ -51,13 +54,13 @@ pub(crate) fn chart(title: &str, unit: &str, rows: &[Row]) -> String {
 /// A mark alone, for a legend.
 pub(crate) fn key(way: usize, name: &str) -> String {
     let mut svg = Svg::new(16.0, 16.0, name);
-    mark(&mut svg, way, (8.0, 8.0));
+    mark(&mut svg, "full", way, (8.0, 8.0));
     svg.finish()
 }
 
 /// Each way has a colour and a shape.
-fn mark(svg: &mut Svg, way: usize, (x, y): (f64, f64)) {
-    let class = format!("full hue{way}");
+fn mark(svg: &mut Svg, kind: &str, way: usize, (x, y): (f64, f64)) {
+    let class = format!("{kind} hue{way}");
     match way % 4 {
         0 => svg.circle(&class, (x, y), 5.0),
         1 => svg.rectangle(&class, (x - 4.5, y - 4.5), (9.0, 9.0)),

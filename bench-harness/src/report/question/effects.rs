@@ -4,13 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::experiment::Figures;
-use crate::question::{Claim, Design, Direction, Metric, Record, StartupFigure, Term, Test, Trial};
+use crate::question::{
+    About, Claim, Design, Direction, Metric, Part, Record, StartupFigure, Term, Test, Trial, Use,
+};
 use crate::report::statistics::{ALPHA, Estimate, Sample, median};
 
 /// A claim, and what has become of it.
 pub(crate) struct Judged<'a> {
     pub(crate) claim: &'a Claim,
-    pub(crate) verdict: Verdict,
+    /// One of each thing that it is decided of.
+    pub(crate) verdicts: BTreeMap<About, Verdict>,
     pub(crate) outcomes: Vec<Outcome<'a>>,
 }
 
@@ -43,47 +46,59 @@ pub(crate) enum Verdict {
 
 /// All claims.
 pub(crate) fn judge<'a>(design: &'a Design, record: &Record) -> Vec<Judged<'a>> {
+    let parts = design.parts_of(record.plan.is_quick);
     let judged = |claim: &'a Claim| {
-        let outcomes: Vec<Outcome<'_>> = claim.tests.iter().map(|test| outcome(test, record)).collect();
-        Judged { claim, verdict: of_claim(&outcomes), outcomes }
+        let outcomes: Vec<Outcome<'_>> =
+            claim.tests.iter().map(|test| outcome(test, part_of(test, &parts), record)).collect();
+        let abouts = outcomes.iter().filter_map(|outcome| outcome.test.decides);
+        let verdicts = abouts.map(|about| (about, of_claim(&outcomes, about))).collect();
+        Judged { claim, verdicts, outcomes }
     };
     design.claims.iter().map(judged).collect()
 }
 
-/// It holds where all its deciding tests hold, and is refuted where one of them is.
-fn of_claim(outcomes: &[Outcome<'_>]) -> Verdict {
-    let deciding = || outcomes.iter().filter(|outcome| outcome.test.decides).map(|outcome| outcome.verdict);
+fn part_of<'a>(test: &Test, parts: &'a [Part]) -> Option<&'a Part> {
+    parts.iter().find(|part| Some(&part.name) == test.part.as_ref())
+}
+
+/// It holds where all tests that decide it hold, and is refuted where one of them is.
+fn of_claim(outcomes: &[Outcome<'_>], about: About) -> Verdict {
+    let deciding = || {
+        let decides = |outcome: &&Outcome<'_>| outcome.test.decides == Some(about);
+        outcomes.iter().filter(decides).map(|outcome| outcome.verdict)
+    };
     if deciding().any(|verdict| verdict == Verdict::Refuted) {
         return Verdict::Refuted;
     }
-    let not = deciding().find(|verdict| *verdict != Verdict::Holds);
-    not.unwrap_or(Verdict::Holds)
+    deciding().find(|verdict| *verdict != Verdict::Holds).unwrap_or(Verdict::Holds)
 }
 
-fn outcome<'a>(test: &'a Test, record: &Record) -> Outcome<'a> {
+fn outcome<'a>(test: &'a Test, part: Option<&Part>, record: &Record) -> Outcome<'a> {
     if let Some(best) = &test.best {
-        return best_at(test, best, record);
+        return best_at(test, best, part, record);
     }
-    let logs = match (&test.of, &test.to, test.startup) {
-        (Some(of), Some(to), Some(figure)) => of_starts(figure, of, to, record),
-        (Some(of), Some(to), None) if test.variation => of_variation(test, of, to, record),
-        (Some(of), Some(to), None) => of_ratio(test, of, to, record),
+    let logs = match (&test.of, &test.to, test.startup, part) {
+        (Some(of), Some(to), Some(figure), _) => of_starts(figure, of, to, record),
+        (Some(of), Some(to), None, Some(part)) if test.variation => of_variation(test, of, to, part, record),
+        (Some(of), Some(to), None, Some(part)) => of_ratio(test, of, to, part, record),
         _ => Vec::new(),
     };
-    let Some(sample) = Sample::of(logs) else {
-        return Outcome { test, verdict: Verdict::NotMeasured, effect: None };
-    };
+    let Some(sample) = Sample::of(logs) else { return not_measured(test) };
     let ratio = sample.ratio(ALPHA);
     let verdict = match test.claimed {
         _ if ratio.confidence < 1.0 - ALPHA => Verdict::TooFewLaunches,
-        Some(Direction::Less) => beyond(ratio.low.recip(), ratio.high.recip(), test.margin),
-        _ => beyond(ratio.high, ratio.low, test.margin),
+        Some(Direction::Less) => against(test.margin, ratio.high.recip(), ratio.low.recip()),
+        _ => against(test.margin, ratio.low, ratio.high),
     };
     Outcome { test, verdict, effect: Some(Effect { ratio, at: None }) }
 }
 
+fn not_measured(test: &Test) -> Outcome<'_> {
+    Outcome { test, verdict: Verdict::NotMeasured, effect: None }
+}
+
 /// Whether an effect lies beyond the margin: the whole of its interval.
-fn beyond(most: f64, least: f64, margin: f64) -> Verdict {
+fn against(margin: f64, least: f64, most: f64) -> Verdict {
     if least > margin {
         Verdict::Holds
     } else if most < margin {
@@ -94,12 +109,12 @@ fn beyond(most: f64, least: f64, margin: f64) -> Verdict {
 }
 
 /// In each launch the logarithm of the ratio, averaged over what neither term says: all sizes of a part, for example.
-fn of_ratio(test: &Test, of: &Term, to: &Term, record: &Record) -> Vec<f64> {
+fn of_ratio(test: &Test, of: &Term, to: &Term, part: &Part, record: &Record) -> Vec<f64> {
     let Some(metric) = test.metric else { return Vec::new() };
-    let trials = |term: &Term| trials_of(test, term, record);
+    let trials = |term: &Term| trials_of(test, term, part, record);
     let (ofs, tos) = (trials(of), trials(to));
     let beyonds = test.beyond.as_ref().map(trials);
-    let by_launch = ofs.iter().map(|(launch, ofs)| {
+    let log = |(launch, ofs): (&usize, &BTreeMap<Key, &Trial>)| {
         let logs = ofs.iter().map(|(key, of)| {
             let to = partner(&tos, *launch, key)?;
             match &beyonds {
@@ -111,23 +126,22 @@ fn of_ratio(test: &Test, of: &Term, to: &Term, record: &Record) -> Vec<f64> {
             }
         });
         mean(&logs.collect::<Option<Vec<f64>>>()?)
-    });
-    whole(&ofs, by_launch)
+    };
+    ofs.iter().filter_map(log).collect()
 }
 
 /// In each launch the logarithm of the ratio of how much both vary over the number of processes: the standard deviation by the
 /// mean.
-fn of_variation(test: &Test, of: &Term, to: &Term, record: &Record) -> Vec<f64> {
+fn of_variation(test: &Test, of: &Term, to: &Term, part: &Part, record: &Record) -> Vec<f64> {
     let Some(metric) = test.metric else { return Vec::new() };
-    let (ofs, tos) = (trials_of(test, of, record), trials_of(test, to, record));
-    let by_launch = ofs.iter().map(|(launch, ofs)| {
+    let (ofs, tos) = (trials_of(test, of, part, record), trials_of(test, to, part, record));
+    let log = |(launch, ofs): (&usize, &BTreeMap<Key, &Trial>)| {
         let values = |trials: &BTreeMap<Key, &Trial>| -> Option<Vec<f64>> {
-            trials.values().map(|trial| value(metric, trial.trial.figures.as_ref()?)).collect()
+            trials.values().map(|trial| value(metric, trial.measured.figures.as_ref()?)).collect()
         };
-        let ratio = variation(&values(ofs)?)? / variation(&values(tos.get(launch)?)?)?;
-        logarithm(ratio)
-    });
-    whole(&ofs, by_launch)
+        logarithm(variation(&values(ofs)?)? / variation(&values(tos.get(launch)?)?)?)
+    };
+    ofs.iter().filter_map(log).collect()
 }
 
 fn of_starts(figure: StartupFigure, of: &Term, to: &Term, record: &Record) -> Vec<f64> {
@@ -136,7 +150,7 @@ fn of_starts(figure: StartupFigure, of: &Term, to: &Term, record: &Record) -> Ve
             start.launch == launch
                 && start.entry == term.entry
                 && term.processes.is_none_or(|count| count.on(record.machine.cores) == start.processes)
-                && start.startup_ms == figure.startup_ms
+                && start.start == figure.start
         })?;
         figure.metric.of(start.figures.as_ref()?)
     };
@@ -146,38 +160,31 @@ fn of_starts(figure: StartupFigure, of: &Term, to: &Term, record: &Record) -> Ve
 }
 
 /// Whether no other number of processes is better by more than the margin, over all of them at once.
-fn best_at<'a>(test: &'a Test, best: &Term, record: &Record) -> Outcome<'a> {
-    let not_measured = Outcome { test, verdict: Verdict::NotMeasured, effect: None };
-    let (Some(part), Some(metric), Some(count)) = (&test.part, test.metric, best.processes) else {
-        return not_measured;
+fn best_at<'a>(test: &'a Test, best: &Term, part: Option<&Part>, record: &Record) -> Outcome<'a> {
+    let (Some(part), Some(metric), Some(count)) = (part, test.metric, best.processes) else {
+        return not_measured(test);
     };
     let cores = record.machine.cores;
-    let any = Term { processes: None, ..best.clone() };
-    let trials: Vec<&Trial> = record.trials.iter().filter(|trial| trial.is_of(part, &any, cores)).collect();
-    let target = count.on(cores);
-    let others: BTreeSet<usize> =
-        trials.iter().map(|trial| trial.trial.processes).filter(|processes| *processes != target).collect();
+    let term = Term { used: best.used.or(test.used), processes: None, ..best.clone() };
     let find = |processes: usize, launch: usize| {
-        trials
-            .iter()
-            .find(|trial| (trial.trial.processes, trial.trial.launch) == (processes, launch))
-            .copied()
-    };
-    let ratios: Vec<(usize, Estimate)> = others
-        .iter()
-        .filter_map(|&processes| {
-            let log = |launch| log_ratio(metric, find(processes, launch)?, find(target, launch)?);
-            let logs = (1..=record.launches()).filter_map(log).collect();
-            // All of them together are to hold with 95 %.
-            Some((processes, Sample::of(logs)?.ratio(ALPHA / others.len() as f64)))
+        record.trials.iter().find(|trial| {
+            (trial.measured.processes, trial.measured.launch) == (processes, launch)
+                && trial.is_of(&part.name, &term, test.neighbour.as_ref(), cores)
         })
-        .collect();
-    let Some(&(at, ratio)) = ratios.iter().max_by(|(_, one), (_, other)| one.center.total_cmp(&other.center))
-    else {
-        return not_measured;
     };
-    let is_confident = |ratio: &Estimate| ratio.confidence >= 1.0 - ALPHA / others.len() as f64;
-    let verdict = if !ratios.iter().all(|(_, ratio)| is_confident(ratio)) {
+    let (target, mut others) = (count.on(cores), part.sizes(cores));
+    others.retain(|processes| *processes != target);
+    // All of them together are to hold with 95 %.
+    let alpha = ALPHA / others.len().max(1) as f64;
+    let ratio = |processes: usize| {
+        let log = |launch| log_ratio(metric, find(processes, launch)?, find(target, launch)?);
+        let logs = (1..=record.launches()).filter_map(log).collect();
+        Some((processes, Sample::of(logs)?.ratio(alpha)))
+    };
+    // One that is missing might be the best.
+    let ratios: Option<Vec<(usize, Estimate)>> = others.into_iter().map(ratio).collect();
+    let Some(ratios) = ratios.filter(|ratios| !ratios.is_empty()) else { return not_measured(test) };
+    let verdict = if ratios.iter().any(|(_, ratio)| ratio.confidence < 1.0 - alpha) {
         Verdict::TooFewLaunches
     } else if ratios.iter().any(|(_, ratio)| ratio.low > test.margin) {
         Verdict::Refuted
@@ -186,30 +193,40 @@ fn best_at<'a>(test: &'a Test, best: &Term, record: &Record) -> Outcome<'a> {
     } else {
         Verdict::Undecided
     };
-    Outcome { test, verdict, effect: Some(Effect { ratio, at: Some(at) }) }
+    let most = ratios.into_iter().max_by(|(_, one), (_, other)| one.center.total_cmp(&other.center));
+    let effect = most.map(|(processes, ratio)| Effect { ratio, at: Some(processes) });
+    Outcome { test, verdict, effect }
 }
 
 /// What a term leaves open, and so has to be the same on both sides: processes, clients, use and workload.
-type Key = (Option<usize>, usize, Option<String>, Option<String>);
+type Key = (Option<usize>, Option<usize>, Option<String>, Option<String>);
 /// The trials of a term that count.
 type ByLaunch<'a> = BTreeMap<usize, BTreeMap<Key, &'a Trial>>;
 
-fn trials_of<'a>(test: &Test, term: &Term, record: &'a Record) -> ByLaunch<'a> {
+/// Of the launches in which nothing is missing: an average over fewer sizes would be one of something else.
+fn trials_of<'a>(test: &Test, term: &Term, part: &Part, record: &'a Record) -> ByLaunch<'a> {
     let mut all = ByLaunch::new();
-    let Some(part) = &test.part else { return all };
+    let cores = record.machine.cores;
     let term = Term { used: term.used.or(test.used), ..term.clone() };
-    for trial in record.trials.iter().filter(|trial| trial.is_of(part, &term, record.machine.cores)) {
-        let ask = &trial.trial.ask;
+    let is_of = |trial: &&Trial| trial.is_of(&part.name, &term, test.neighbour.as_ref(), cores);
+    for trial in record.trials.iter().filter(is_of) {
+        let ask = &trial.measured.ask;
         let key = (
-            term.processes.is_none().then_some(trial.trial.processes),
-            trial.clients,
-            term.used.is_none().then(|| crate::question::Use::of(ask).to_string()),
+            term.processes.is_none().then_some(trial.measured.processes),
+            term.clients.is_none().then_some(trial.clients),
+            term.used.is_none().then(|| Use::of(ask).to_string()),
             term.workload.is_none().then(|| ask.workload.to_string()),
         );
-        if trial.trial.figures.is_some() {
-            all.entry(trial.trial.launch).or_default().insert(key, trial);
+        if trial.measured.figures.is_some() {
+            all.entry(trial.measured.launch).or_default().insert(key, trial);
         }
     }
+    let open = |is_open: bool, count: usize| if is_open { count } else { 1 };
+    let whole = open(term.processes.is_none(), part.sizes(cores).len())
+        * open(term.clients.is_none(), part.clients.len())
+        * open(term.used.is_none(), part.uses.len())
+        * open(term.workload.is_none(), part.workloads.len());
+    all.retain(|_, trials| trials.len() == whole);
     all
 }
 
@@ -218,15 +235,9 @@ fn partner<'a>(others: &ByLaunch<'a>, launch: usize, key: &Key) -> Option<&'a Tr
     others.get(&launch)?.get(key).copied()
 }
 
-/// The launches in which nothing is missing: an average over fewer sizes would be one of something else.
-fn whole(ofs: &ByLaunch<'_>, values: impl Iterator<Item = Option<f64>>) -> Vec<f64> {
-    let most = ofs.values().map(BTreeMap::len).max().unwrap_or(0);
-    ofs.values().zip(values).filter(|(keys, _)| keys.len() == most).filter_map(|(_, value)| value).collect()
-}
-
 /// Of what lay side by side the median over the turns; otherwise the ratio of the launch's figures.
 pub(crate) fn log_ratio(metric: Metric, one: &Trial, other: &Trial) -> Option<f64> {
-    let (figures, others) = (one.trial.figures.as_ref()?, other.trial.figures.as_ref()?);
+    let (figures, others) = (one.measured.figures.as_ref()?, other.measured.figures.as_ref()?);
     if one.cell == other.cell {
         let pairs = metric.of_slices(figures).into_iter().zip(metric.of_slices(others));
         if let Some(log) = median(pairs.filter_map(|(one, other)| logarithm(one / other))) {
@@ -263,7 +274,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::discover::data_folder;
     use crate::experiment::{self, Figures, Slices};
-    use crate::question::{Plan, Use};
+    use crate::question::Plan;
 
     /// Of a machine with two cores.
     pub(crate) fn record(launches: usize) -> (Design, Record) {
@@ -313,10 +324,10 @@ pub(crate) mod tests {
             part: part.to_owned(),
             cell: 0,
             clients: 32,
-            trial: experiment::Trial {
+            measured: experiment::Trial {
                 launch,
                 entry: entry.to_owned(),
-                ask: used.ask(crate::Mix::default()),
+                ask: used.ask(crate::Mix::default(), None),
                 processes,
                 connections: 32,
                 streams: 1,
@@ -384,7 +395,7 @@ pub(crate) mod tests {
         assert_eq!(first(&design, &record, 1).0, Verdict::TooFewLaunches);
         let (design, record) = of_flup(0, |_, _, _| 0.0);
         assert_eq!(first(&design, &record, 1).0, Verdict::NotMeasured);
-        assert_eq!(judge(&design, &record)[0].verdict, Verdict::NotMeasured);
+        assert!(judge(&design, &record)[0].verdicts.values().all(|verdict| *verdict == Verdict::NotMeasured));
     }
 
     #[test]
@@ -396,10 +407,10 @@ pub(crate) mod tests {
         });
         let whole = first(&design, &record, 1).1.unwrap().ratio;
         let lost = record.trials.iter_mut().find(|trial| {
-            (trial.trial.launch, trial.trial.processes, trial.trial.entry.as_str())
+            (trial.measured.launch, trial.measured.processes, trial.measured.entry.as_str())
                 == (3, 13, "flup-multiplexed")
         });
-        lost.unwrap().trial.figures = None;
+        lost.unwrap().measured.figures = None;
         let left = first(&design, &record, 1).1.unwrap().ratio;
         assert_eq!((whole.launches, left.launches), (8, 7));
         assert!((whole.center - left.center).abs() < 1e-9);
@@ -437,19 +448,33 @@ pub(crate) mod tests {
     fn one_refuted_test_refutes_a_claim_and_all_have_to_hold() {
         let (design, _) = record(0);
         let claim = &design.claims[0];
-        let outcomes = |verdicts: [Verdict; 3]| -> Verdict {
-            let deciding = claim.tests.iter().filter(|test| test.decides);
+        let outcomes = |verdicts: [Verdict; 2]| -> Verdict {
+            let deciding = claim.tests.iter().filter(|test| test.decides == Some(About::Today));
             let outcomes: Vec<Outcome<'_>> = deciding
                 .zip(verdicts)
                 .map(|(test, verdict)| Outcome { test, verdict, effect: None })
                 .collect();
-            of_claim(&outcomes)
+            assert_eq!(outcomes.len(), 2);
+            of_claim(&outcomes, About::Today)
         };
         use Verdict::{Holds, NotMeasured, Refuted, Undecided};
-        assert_eq!(outcomes([Holds, Holds, Holds]), Holds);
-        assert_eq!(outcomes([Holds, Undecided, Holds]), Undecided);
-        assert_eq!(outcomes([Holds, NotMeasured, Holds]), NotMeasured);
-        assert_eq!(outcomes([NotMeasured, Refuted, Holds]), Refuted);
+        assert_eq!(outcomes([Holds, Holds]), Holds);
+        assert_eq!(outcomes([Holds, Undecided]), Undecided);
+        assert_eq!(outcomes([NotMeasured, Holds]), NotMeasured);
+        assert_eq!(outcomes([NotMeasured, Refuted]), Refuted);
+    }
+
+    #[test]
+    fn a_size_that_is_void_in_every_launch_is_no_smaller_average_and_no_best_number() {
+        let (design, mut record) = of_flup(8, |_, _, launch| 1e6 * (1.0 + 0.001 * launch as f64));
+        for trial in record.trials.iter_mut().filter(|trial| trial.measured.processes == 8) {
+            trial.measured.figures = None;
+        }
+        for number in [1, 3, 4] {
+            assert_eq!(first(&design, &record, number).0, Verdict::NotMeasured, "{number}");
+        }
+        // What is said of other sizes alone is as it was.
+        assert_ne!(first(&design, &record, 5).0, Verdict::NotMeasured);
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! The verdicts as JSON.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::Findings;
 use super::answer;
+use crate::question::About;
 use crate::report::statistics::Estimate;
 
 #[derive(Serialize)]
@@ -20,14 +23,15 @@ struct Claim<'a> {
     number: usize,
     says: &'a str,
     quote: Option<&'a str>,
-    verdict: &'static str,
+    /// Of flup, and of the models of today.
+    verdicts: BTreeMap<&'static str, &'static str>,
     tests: Vec<Test<'a>>,
 }
 
 #[derive(Serialize)]
 struct Test<'a> {
     says: &'a str,
-    decides: bool,
+    decides: Option<&'static str>,
     verdict: &'static str,
     claimed: String,
     /// A ratio.
@@ -36,18 +40,18 @@ struct Test<'a> {
     best_other: Option<usize>,
 }
 
-pub(super) fn of(findings: &Findings<'_>) -> String {
+pub(super) fn of(findings: &Findings<'_>) -> serde_json::Result<String> {
     let claims = findings.claims.iter().map(|judged| Claim {
         number: judged.claim.number,
         says: &judged.claim.says,
         quote: judged.claim.quote.as_deref(),
-        verdict: answer::verdict(judged.verdict),
+        verdicts: judged.verdicts.iter().map(|(about, of)| (about.name(), answer::verdict(*of))).collect(),
         tests: judged
             .outcomes
             .iter()
             .map(|outcome| Test {
                 says: &outcome.test.says,
-                decides: outcome.test.decides,
+                decides: outcome.test.decides.map(About::name),
                 verdict: answer::verdict(outcome.verdict),
                 claimed: answer::claimed(outcome.test),
                 effect: outcome.effect.map(|effect| effect.ratio),
@@ -62,5 +66,5 @@ pub(super) fn of(findings: &Findings<'_>) -> String {
         answer: findings.answer(),
         claims: claims.collect(),
     };
-    serde_json::to_string_pretty(&answer).unwrap_or_default() + "\n"
+    serde_json::to_string_pretty(&answer).map(|json| json + "\n")
 }

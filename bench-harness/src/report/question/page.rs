@@ -4,15 +4,19 @@ use super::Findings;
 use super::answer;
 use super::dots;
 use super::effects::{Judged, Outcome, Verdict};
+use super::parts::{Contender, Started};
+use crate::experiment::Neighbour;
 use crate::mix::Mix;
-use crate::question::{Metric, Part, StartupMetric};
+use crate::question::{About, Metric, Part, StartupMetric};
 use crate::report::lines;
 use crate::report::page::{self, table};
 use crate::report::svg::{self, escape};
+use crate::report::words;
 
 pub(crate) const QUESTION: &str = "Do you gain from FastCGI connection multiplexing?";
 
 const STYLE: &str = concat!(include_str!("../lines.css"), include_str!("question.css"));
+pub(crate) const CONNECTIONS: &str = "How web servers used their connections";
 /// The part whose chart is that of 2007.
 const CHART_OF_2007: &str = "processes";
 /// What is told of a start, in the order of its marks.
@@ -34,7 +38,7 @@ pub(crate) fn of(findings: &Findings<'_>) -> String {
         text += &format!("<p class=\"verdict\">{}</p>\n", escape(&sentence));
     }
     claims(&mut text, findings);
-    cores(&mut text, findings);
+    limits(&mut text, findings);
     for part in &findings.design.parts {
         of_part(&mut text, findings, part);
     }
@@ -45,10 +49,10 @@ pub(crate) fn of(findings: &Findings<'_>) -> String {
 }
 
 fn claims(text: &mut String, findings: &Findings<'_>) {
-    *text += "<h2>The claims</h2>\n<p>Written down before the run, with their margins and rules. A claim holds where every test \
-              that decides it does, and is refuted where one is. Intervals are of 95 %, each by itself. What is beside a claim \
-              does not decide it.</p>\n<div class=\"table\"><table class=\"claims\">\n<thead><tr><th>claim</th><th>verdict</th>\
-              <th>effect, as a ratio</th><th>claimed</th></tr></thead>\n<tbody>\n";
+    *text += "<h2>The claims</h2>\n<p>Claims, margins and rules were written before the run. A claim holds if every deciding test \
+              holds, and is refuted if any is refuted: of flup, the library of 2007, and of the models of today. Intervals are \
+              of 95 %. Grey rows do not decide.</p>\n<div class=\"table\"><table class=\"claims\">\n<thead><tr><th>claim</th>\
+              <th>verdict</th><th>effect, as a ratio</th><th>claimed</th></tr></thead>\n<tbody>\n";
     for judged in &findings.claims {
         claim(text, judged);
         for outcome in &judged.outcomes {
@@ -61,42 +65,49 @@ fn claims(text: &mut String, findings: &Findings<'_>) {
 fn claim(text: &mut String, judged: &Judged<'_>) {
     let claim = judged.claim;
     let quote = claim.quote.as_ref().map(|quote| format!("<br><q>{}</q>", escape(quote))).unwrap_or_default();
+    let verdict = |(about, verdict): (&About, &Verdict)| {
+        let of = if judged.verdicts.len() > 1 { format!("{}: ", about.name()) } else { String::new() };
+        format!("<span class=\"{}\">{of}{}</span>", class(*verdict), answer::verdict(*verdict))
+    };
     *text += &format!(
-        "<tr class=\"claim\"><th><a href=\"#{}\">{}. {}</a>{quote}</th>{}<td></td><td></td></tr>\n",
+        "<tr class=\"claim\"><th><a href=\"#{}\">{}. {}</a>{quote}</th><td>{}</td><td></td><td></td></tr>\n",
         escape(&claim.chart),
         claim.number,
         escape(&claim.says),
-        verdict(judged.verdict),
+        judged.verdicts.iter().map(verdict).collect::<Vec<_>>().join("<br>"),
     );
 }
 
 fn test(text: &mut String, outcome: &Outcome<'_>) {
-    let class = if outcome.test.decides { "test" } else { "test beside" };
+    let row = if outcome.test.decides.is_some() { "test" } else { "test beside" };
     *text += &format!(
-        "<tr class=\"{class}\"><td>{}</td>{}<td>{}</td><td>{}</td></tr>\n",
+        "<tr class=\"{row}\"><td>{}</td><td class=\"{}\">{}</td><td>{}</td><td>{}</td></tr>\n",
         escape(&outcome.test.says),
-        verdict(outcome.verdict),
+        class(outcome.verdict),
+        answer::verdict(outcome.verdict),
         escape(&answer::effect(outcome.effect.as_ref())),
         escape(&answer::claimed(outcome.test)),
     );
 }
 
-fn verdict(verdict: Verdict) -> String {
-    let class = match verdict {
+fn class(verdict: Verdict) -> &'static str {
+    match verdict {
         Verdict::Holds => "holds",
         Verdict::Refuted => "refuted",
         _ => "open",
-    };
-    format!("<td class=\"{class}\">{}</td>", answer::verdict(verdict))
+    }
 }
 
-/// What this machine cannot decide.
-fn cores(text: &mut String, findings: &Findings<'_>) {
+/// How far the same entry under two names differs, and what this machine cannot decide.
+fn limits(text: &mut String, findings: &Findings<'_>) {
+    for resolution in findings.resolutions() {
+        *text += &format!("<p>{}</p>\n", escape(&resolution));
+    }
     let cores = findings.record.machine.cores;
     *text += &format!(
-        "<p class=\"quiet\">This machine has {cores} cores, so claims about as many processes as cores are decided for {cores} \
-         alone. Nothing here is fitted to predict another number. On a machine with more, \
-         <code>cargo run --release --bin fcgi-lab -- question</code> decides them for that machine.</p>\n"
+        "<p class=\"quiet\">Claims about as many processes as cores are decided for {cores} cores only. To decide them for another \
+         machine, run <code>cargo run --release -p bench-harness -- question</code> there. Nothing here is fitted to predict \
+         another number.</p>\n"
     );
 }
 
@@ -112,7 +123,10 @@ fn of_part(text: &mut String, findings: &Findings<'_>, part: &Part) {
         escape(&part.says)
     );
     for workload in &part.workloads {
-        charts(text, findings, part, workload);
+        match &part.neighbours[..] {
+            [] => charts(text, findings, part, workload, None),
+            several => several.iter().for_each(|one| charts(text, findings, part, workload, Some(one))),
+        }
     }
     *text += "<details><summary>The numbers</summary>\n";
     for (title, numbers) in tables {
@@ -121,17 +135,19 @@ fn of_part(text: &mut String, findings: &Findings<'_>, part: &Part) {
     }
     *text += "</details>\n";
     if part.explains {
-        for (title, numbers) in
-            findings.other_tables().iter().filter(|(title, _)| title.starts_with(&part.title))
-        {
-            *text += &format!("<h3>{}</h3>\n", escape(title));
-            table(text, numbers);
-        }
+        *text += "<h3>Context switches and system calls for a request</h3>\n";
+        table(text, &findings.switches_table(part));
     }
 }
 
 /// Over the number of processes or of clients where there are several; else over the uses of connections.
-fn charts(text: &mut String, findings: &Findings<'_>, part: &Part, workload: &Mix) {
+fn charts(
+    text: &mut String,
+    findings: &Findings<'_>,
+    part: &Part,
+    workload: &Mix,
+    neighbour: Option<&Neighbour>,
+) {
     let sizes = part.sizes(findings.record.machine.cores);
     if sizes.len() > 1 {
         return over(text, findings, part, workload, &sizes, "worker processes", |one| one.processes);
@@ -139,22 +155,26 @@ fn charts(text: &mut String, findings: &Findings<'_>, part: &Part, workload: &Mi
     if part.clients.len() > 1 {
         return over(text, findings, part, workload, &part.clients, "clients", |one| one.clients);
     }
-    let metric = part.told();
+    let metric = part.chart_metric();
     let (unit, factor, reading) = match metric {
-        Metric::LatencyP99 => ("ms", 1e-3, "latency (p99) of /hello"),
+        Metric::LatencyP99 => ("ms", 1e-3, "latency (p99)"),
         Metric::TotalCpu => ("µs", 1.0, "CPU of web server and worker for a request"),
         _ => ("µs", 1.0, "CPU of the worker for a request"),
     };
-    let rows = findings.dots(part, workload, metric, factor);
+    let rows = findings.dots(part, workload, neighbour, metric, factor);
     if rows.is_empty() {
         return;
     }
-    let title = format!("{}, {}", part.title, workload.name());
-    *text += &format!("<h3>{}: {reading}, lower is better</h3>\n<p class=\"key\">", escape(&workload.name()));
+    let beside = neighbour.map(|one| format!(" beside {one}")).unwrap_or_default();
+    let name = format!("{}{beside}", workload.name());
+    *text += &format!("<h3>{}: {reading}, lower is better</h3>\n<p class=\"key\">", escape(&name));
     for (way, used) in part.uses.iter().enumerate() {
-        *text += &format!("<span>{}{}</span> ", dots::key(way, &used.to_string()), escape(&used.to_string()));
+        let used = used.to_string();
+        *text += &format!("<span>{}{}</span> ", dots::key(way, &used), escape(&used));
     }
-    *text += &format!("</p>\n<figure>{}</figure>\n", dots::chart(&title, unit, &rows));
+    let drawn = dots::chart(&format!("{}, {name}", part.title), unit, &rows);
+    *text += "<span class=\"quiet\">hollow: fewer requests in flight, since no more connections are held</span></p>\n";
+    *text += &format!("<figure>{drawn}</figure>\n");
 }
 
 fn over(
@@ -164,7 +184,7 @@ fn over(
     workload: &Mix,
     sizes: &[usize],
     axis: &str,
-    size: impl Fn(&super::parts::Contender) -> usize,
+    size: impl Fn(&Contender) -> usize,
 ) {
     let lines = findings.lines(part, workload, size);
     if lines.is_empty() {
@@ -181,60 +201,47 @@ fn over(
 
 fn of_startup(text: &mut String, findings: &Findings<'_>) {
     let design = &findings.design.startup;
-    let starts = findings.starts();
-    if starts.is_empty() {
+    let pools = findings.started();
+    if pools.is_empty() {
         return;
     }
-    *text += &format!(
-        "<h2 id=\"startup\">{}</h2>\n<p>{}</p>\n<p class=\"key\">",
-        escape(&design.title),
-        escape(&design.says)
-    );
+    let (title, says) = (escape(&design.title), escape(&design.says));
+    *text += &format!("<h2 id=\"startup\">{title}</h2>\n<p>{says}</p>\n<p class=\"key\">");
     for (way, (_, name)) in STARTS.iter().enumerate() {
         *text += &format!("<span>{}{name}</span> ", dots::key(way, name));
     }
     *text += "</p>\n";
-    for &startup_ms in &design.startup_ms {
-        let rows: Vec<dots::Row> = starts
-            .iter()
-            .filter(|(_, _, of)| *of == startup_ms)
-            .map(|of| {
-                let mark = |(way, (metric, _)): (usize, &(StartupMetric, &str))| {
-                    Some((way, findings.start_value(of, *metric)?.times(1e3)))
-                };
-                let plural = if of.1 == 1 { "process" } else { "processes" };
-                dots::Row {
-                    name: format!("{}, {} {plural}", of.0, of.1),
-                    marks: STARTS.iter().enumerate().filter_map(mark).collect(),
-                }
-            })
-            .collect();
-        let title = format!("a worker takes {startup_ms} ms before it serves");
-        *text +=
-            &format!("<h3>{}</h3>\n<figure>{}</figure>\n", escape(&title), dots::chart(&title, "ms", &rows));
+    for &start in &design.starts {
+        let row = |started: &Started| {
+            let mark = |(way, (metric, _)): (usize, &(StartupMetric, &str))| {
+                Some((way, findings.start_value(started, *metric)?.times(1e3)))
+            };
+            let name = format!("{}, {}", started.entry, words::processes(started.processes));
+            dots::Row {
+                name,
+                marks: STARTS.iter().enumerate().filter_map(mark).collect(),
+                hollow: Vec::new(),
+            }
+        };
+        let rows: Vec<dots::Row> = pools.iter().filter(|started| started.start == start).map(row).collect();
+        let title = format!("Each worker {start} before it serves");
+        let drawn = dots::chart(&title, "ms", &rows);
+        *text += &format!("<h3>{}</h3>\n<figure>{drawn}</figure>\n", escape(&title));
     }
-    for (title, numbers) in findings.other_tables().iter().filter(|(title, _)| *title == design.title) {
-        *text += &format!("<details><summary>{}: the numbers</summary>\n", escape(title));
-        table(text, numbers);
-        *text += "</details>\n";
-    }
+    *text += "<details><summary>The numbers</summary>\n";
+    table(text, &findings.starts_table());
+    *text += "</details>\n";
 }
 
 fn of_connections(text: &mut String, findings: &Findings<'_>) {
     if findings.record.connections.is_empty() {
         return;
     }
-    let tables = findings.other_tables();
-    let told =
-        tables.iter().find(|(_, numbers)| numbers.head.iter().any(|head| head == "most in flight on one"));
-    if let Some((title, numbers)) = told {
-        *text += &format!(
-            "<h2>{}</h2>\n<p>Counted on the line between web server and workers, in a pass of its own: that several requests \
-             were on one connection is seen, and not assumed.</p>\n",
-            escape(title)
-        );
-        table(text, numbers);
-    }
+    *text += &format!(
+        "<h2>{CONNECTIONS}</h2>\n<p>Counted on the line between web server and workers, in a pass of its own: that several \
+         requests were on one connection is seen, and not assumed.</p>\n"
+    );
+    table(text, &findings.connections_table());
 }
 
 fn remarks(text: &mut String, findings: &Findings<'_>) {

@@ -1,17 +1,20 @@
 //! What a part says in numbers: a value of each contender over the launches, and tables of them.
 
+use std::time::Duration;
+
 use super::Findings;
 use super::dots;
 use super::effects;
+use super::page::CONNECTIONS;
 use crate::entry::Kind;
-use crate::experiment::{Figures, Participant};
+use crate::experiment::{Figures, Neighbour, Participant, twin_of};
 use crate::mix::Mix;
 use crate::question::{Metric, Part, StartupMetric, Trial, Use};
 use crate::report::lines::{Line, Point};
 use crate::report::statistics::{ALPHA, Estimate, Sample, median};
 use crate::report::tables::Table;
 use crate::report::words;
-use crate::startup::{StartFigures, StartTrial};
+use crate::startup::{Start, StartFigures, StartTrial};
 
 /// So many colours the page has.
 const HUES: usize = 10;
@@ -26,6 +29,15 @@ pub(crate) struct Contender {
     pub(crate) clients: usize,
     /// Connections of the generator: fewer than clients where the entry holds fewer.
     pub(crate) connections: usize,
+    pub(crate) neighbour: Option<Neighbour>,
+}
+
+/// A pool that was started.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Started {
+    pub(crate) start: Start,
+    pub(crate) entry: String,
+    pub(crate) processes: usize,
 }
 
 impl Findings<'_> {
@@ -38,9 +50,14 @@ impl Findings<'_> {
                 contenders.push(contender);
             }
         }
-        let place = |name: &str| self.record.entries.iter().position(|entry| entry.name == name);
+        // Twins come last.
+        let place = |name: &str| {
+            let place = self.record.entries.iter().position(|entry| entry.name == name);
+            place.unwrap_or(usize::MAX)
+        };
         contenders.sort_by_key(|one| {
-            (place(&one.entry), one.workload.to_string(), one.used.to_string(), one.clients, one.processes)
+            let asked = (one.workload.to_string(), one.neighbour.clone(), one.used.to_string());
+            (place(&one.entry), asked, one.clients, one.processes)
         });
         contenders
     }
@@ -61,7 +78,7 @@ impl Findings<'_> {
             .trials
             .iter()
             .filter(is_of)
-            .filter_map(|trial| trial.trial.figures.as_ref())
+            .filter_map(|trial| trial.measured.figures.as_ref())
             .collect();
         figures.into_iter()
     }
@@ -87,17 +104,30 @@ impl Findings<'_> {
     }
 
     /// A row for each entry, a mark for each use, in a unit of which there are so many in the metric's.
-    pub(crate) fn dots(&self, part: &Part, workload: &Mix, metric: Metric, factor: f64) -> Vec<dots::Row> {
+    pub(crate) fn dots(
+        &self,
+        part: &Part,
+        workload: &Mix,
+        neighbour: Option<&Neighbour>,
+        metric: Metric,
+        factor: f64,
+    ) -> Vec<dots::Row> {
         let contenders = self.contenders(part);
         let row = |entry: &Participant| {
-            let mark = |(way, used): (usize, &Use)| {
-                let is_of = |one: &&Contender| {
-                    one.entry == entry.name && one.workload == *workload && one.used == *used
-                };
-                Some((way, self.value(part, contenders.iter().find(is_of)?, metric)?.times(factor)))
-            };
-            let marks = part.uses.iter().enumerate().filter_map(mark).collect();
-            dots::Row { name: entry.name.clone(), marks }
+            let mut row = dots::Row { name: entry.name.clone(), marks: Vec::new(), hollow: Vec::new() };
+            for (way, used) in part.uses.iter().enumerate() {
+                let contender = contenders.iter().find(|one| {
+                    (&one.entry, &one.workload, &one.used) == (&entry.name, workload, used)
+                        && one.neighbour.as_ref() == neighbour
+                });
+                let Some(contender) = contender else { continue };
+                let Some(value) = self.value(part, contender, metric) else { continue };
+                row.marks.push((way, value.times(factor)));
+                if used.front_end.is_some() && contender.connections < contender.clients {
+                    row.hollow.push(way);
+                }
+            }
+            row
         };
         let mut rows: Vec<dots::Row> = self.record.entries.iter().map(row).collect();
         rows.retain(|row| !row.marks.is_empty());
@@ -105,6 +135,54 @@ impl Findings<'_> {
             |row: &dots::Row| row.marks.iter().map(|(_, value)| value.center).fold(f64::INFINITY, f64::min);
         rows.sort_by(|one, other| least(one).total_cmp(&least(other)));
         rows
+    }
+
+    /// How far the same entry under two names differs, in each part that has a twin: this is what the part resolves.
+    pub(crate) fn resolutions(&self) -> Vec<String> {
+        self.design.parts.iter().filter_map(|part| self.resolution(part)).collect()
+    }
+
+    fn resolution(&self, part: &Part) -> Option<String> {
+        let name = part.twin.as_ref()?;
+        let contenders = self.contenders(part);
+        let own: Vec<&Contender> = contenders.iter().filter(|one| one.entry == *name).collect();
+        let told = [(Metric::Throughput, "throughput"), (Metric::TotalCpu, "CPU for a request")].map(
+            |(metric, words)| {
+                let ratios: Vec<Estimate> =
+                    own.iter().filter_map(|one| self.twin(part, one, metric)).collect();
+                let widest = ratios.iter().map(Estimate::reach).reduce(f64::max)?;
+                let farthest =
+                    ratios.iter().map(|ratio| ratio.center.max(ratio.center.recip())).reduce(f64::max)?;
+                // All of them together are to hold with 95 %, where there are launches enough.
+                let fit =
+                    if ratios.iter().all(|ratio| ratio.holds(1.0)) { "" } else { ", and some do not hold 1" };
+                let (farthest, widest) =
+                    (words::percent_beyond_one(farthest), words::percent_beyond_one(widest));
+                Some(format!("in {words} by at most {farthest} (intervals reach up to {widest}{fit})"))
+            },
+        );
+        let told: Vec<String> = told.into_iter().flatten().collect();
+        let title = &part.title;
+        (!told.is_empty()).then(|| {
+            format!("{title}: {name} runs twice under two names, and the two differ {}.", told.join(" and "))
+        })
+    }
+
+    fn twin(&self, part: &Part, contender: &Contender, metric: Metric) -> Option<Estimate> {
+        let twin = Contender { entry: twin_of(&contender.entry), ..contender.clone() };
+        let of = |one: &Contender| -> Vec<&Trial> {
+            self.record
+                .trials
+                .iter()
+                .filter(|trial| trial.part == part.name && Contender::of(trial) == *one)
+                .collect()
+        };
+        let (own, twins) = (of(contender), of(&twin));
+        let log = |trial: &&Trial| {
+            let other = twins.iter().find(|other| other.measured.launch == trial.measured.launch)?;
+            effects::log_ratio(metric, other, trial)
+        };
+        Sample::of(own.iter().filter_map(log).collect()).map(|sample| sample.ratio(ALPHA))
     }
 
     /// The numbers of a part, a table for each workload.
@@ -119,7 +197,9 @@ impl Findings<'_> {
                 "requests/s",
                 "worker CPU µs",
                 "web server CPU µs",
+                "web server busy",
                 "generator CPU µs",
+                "generator busy",
                 "p99 µs",
                 "launches",
             ]);
@@ -134,30 +214,44 @@ impl Findings<'_> {
 
     fn row(&self, part: &Part, contender: &Contender) -> Vec<String> {
         let value = |metric| {
-            self.value(part, contender, metric)
-                .map_or_else(|| "–".to_owned(), |value| words::number(value.center))
+            words::or_dash(self.value(part, contender, metric).map(|value| value.center), words::number)
         };
-        let of_request = |cpu: &dyn Fn(&Figures) -> Option<f64>| {
-            let micros = self
-                .figures(part, contender)
-                .filter_map(|figures| Some(cpu(figures)? * 1e6 / figures.requests.max(1) as f64));
-            words::or_dash(median(micros), words::number)
+        let median_of =
+            |of: &dyn Fn(&Figures) -> Option<f64>| median(self.figures(part, contender).filter_map(of));
+        let of_request = |cpu: &dyn Fn(&Figures) -> Option<Duration>| {
+            let micros = median_of(&|figures| {
+                Some(cpu(figures)?.as_secs_f64() * 1e6 / figures.requests.max(1) as f64)
+            });
+            words::or_dash(micros, words::number)
         };
+        let busy = |cpu: &dyn Fn(&Figures) -> Option<Duration>| {
+            let share =
+                median_of(&|figures| Some(cpu(figures)?.as_secs_f64() / figures.elapsed.as_secs_f64()));
+            words::or_dash(share, words::percent)
+        };
+        let web_server = |figures: &Figures| figures.front_end_cpu;
+        let generator = |figures: &Figures| Some(figures.generator_cpu);
         let fewer = match contender.connections {
-            connections if connections < contender.clients => {
+            connections if connections < contender.clients && contender.used.front_end.is_some() => {
                 format!("{} ({connections})", contender.clients)
             }
             _ => contender.clients.to_string(),
         };
+        let used = match &contender.neighbour {
+            Some(neighbour) => format!("{}, beside {neighbour}", contender.used),
+            None => contender.used.to_string(),
+        };
         vec![
             contender.entry.clone(),
-            contender.used.to_string(),
+            used,
             contender.processes.to_string(),
             fewer,
             value(Metric::Throughput),
             value(Metric::WorkerCpu),
-            of_request(&|figures| Some(figures.front_end_cpu?.as_secs_f64())),
-            of_request(&|figures| Some(figures.generator_cpu.as_secs_f64())),
+            of_request(&web_server),
+            busy(&web_server),
+            of_request(&generator),
+            busy(&generator),
             value(Metric::LatencyP99),
             self.figures(part, contender).count().to_string(),
         ]
@@ -167,35 +261,47 @@ impl Findings<'_> {
     pub(crate) fn other_tables(&self) -> Vec<(String, Table)> {
         let mut tables = vec![
             (self.design.startup.title.clone(), self.starts_table()),
-            ("How web servers used their connections".to_owned(), self.connections_table()),
+            (CONNECTIONS.to_owned(), self.connections_table()),
         ];
-        tables.extend(self.design.parts.iter().filter(|part| part.explains).map(|part| {
-            (format!("{}: switches and system calls for a request", part.title), self.switches_table(part))
+        let explained = self.design.parts.iter().filter(|part| part.explains);
+        tables.extend(explained.map(|part| {
+            let title = format!("{}: context switches and system calls for a request", part.title);
+            (title, self.switches_table(part))
         }));
         tables.retain(|(_, table)| !table.rows.is_empty());
         tables
     }
 
-    /// Who was started, with how many processes and with how long a start.
-    pub(crate) fn starts(&self) -> Vec<(String, usize, u64)> {
-        let mut starts: Vec<(String, usize, u64)> =
-            self.record.starts.iter().map(|one| (one.entry.clone(), one.processes, one.startup_ms)).collect();
-        starts.sort_by_key(|(entry, processes, startup_ms)| (*startup_ms, entry.clone(), *processes));
-        starts.dedup();
-        starts
+    /// The pools that were started.
+    pub(crate) fn started(&self) -> Vec<Started> {
+        let started = |one: &StartTrial| {
+            let (start, entry, processes) = (one.start, one.entry.clone(), one.processes);
+            Started { start, entry, processes }
+        };
+        let mut all: Vec<Started> = self.record.starts.iter().map(started).collect();
+        all.sort();
+        all.dedup();
+        all
     }
 
     /// Over the launches.
-    pub(crate) fn start_value(&self, of: &(String, usize, u64), metric: StartupMetric) -> Option<Estimate> {
+    pub(crate) fn start_value(&self, of: &Started, metric: StartupMetric) -> Option<Estimate> {
         let values = self.start_figures(of).filter_map(|figures| metric.of(figures));
         let logs = values.filter(|value| *value > 0.0).map(f64::ln);
         Sample::of(logs.collect()).map(|sample| sample.ratio(ALPHA))
     }
 
-    fn starts_table(&self) -> Table {
+    fn start_figures<'b>(&'b self, of: &'b Started) -> impl Iterator<Item = &'b StartFigures> {
+        let is_of = move |one: &&StartTrial| {
+            (one.start, &one.entry, one.processes) == (of.start, &of.entry, of.processes)
+        };
+        self.record.starts.iter().filter(is_of).filter_map(|start| start.figures.as_ref())
+    }
+
+    pub(crate) fn starts_table(&self) -> Table {
         let mut table = Table::new(&[
             "pool",
-            "to start ms",
+            "each worker",
             "first answer ms",
             "hundredth ms",
             "burst p99 ms",
@@ -206,7 +312,7 @@ impl Findings<'_> {
             "lost",
             "late",
         ]);
-        for of in self.starts() {
+        for of in self.started() {
             let milliseconds = |metric| {
                 let value = self.start_value(&of, metric).map(|value| value.center * 1e3);
                 words::or_dash(value, words::number)
@@ -218,10 +324,9 @@ impl Findings<'_> {
                 });
                 words::or_dash(median(shares), |share| format!("{:.1} %", share * 100.0))
             };
-            let (entry, processes, startup_ms) = &of;
             table.rows.push(vec![
-                format!("{entry}, {processes}"),
-                startup_ms.to_string(),
+                format!("{}, {}", of.entry, words::processes(of.processes)),
+                of.start.to_string(),
                 milliseconds(StartupMetric::First),
                 milliseconds(StartupMetric::Hundredth),
                 milliseconds(StartupMetric::BurstP99),
@@ -236,15 +341,7 @@ impl Findings<'_> {
         table
     }
 
-    fn start_figures<'b>(&'b self, of: &'b (String, usize, u64)) -> impl Iterator<Item = &'b StartFigures> {
-        let (entry, processes, startup_ms) = of;
-        let is_of = move |start: &&StartTrial| {
-            (&start.entry, &start.processes, &start.startup_ms) == (entry, processes, startup_ms)
-        };
-        self.record.starts.iter().filter(is_of).filter_map(|start| start.figures.as_ref())
-    }
-
-    fn connections_table(&self) -> Table {
+    pub(crate) fn connections_table(&self) -> Table {
         let mut table =
             Table::new(&["entry", "web server", "requests", "connections", "most in flight on one"]);
         for counted in &self.record.connections {
@@ -263,7 +360,7 @@ impl Findings<'_> {
         table
     }
 
-    fn switches_table(&self, part: &Part) -> Table {
+    pub(crate) fn switches_table(&self, part: &Part) -> Table {
         let mut table = Table::new(&["entry", "connections", "voluntary", "involuntary", "system calls"]);
         for contender in self.contenders(part) {
             let switches = |count: &dyn Fn(&crate::experiment::Switches) -> u64| {
@@ -293,14 +390,15 @@ impl Findings<'_> {
 
 impl Contender {
     fn of(trial: &Trial) -> Self {
-        let ask = &trial.trial.ask;
+        let ask = &trial.measured.ask;
         Self {
-            entry: trial.trial.entry.clone(),
+            entry: trial.measured.entry.clone(),
             used: Use::of(ask),
             workload: ask.workload.clone(),
-            processes: trial.trial.processes,
+            processes: trial.measured.processes,
             clients: trial.clients,
-            connections: trial.trial.connections * trial.trial.streams,
+            connections: trial.measured.connections * trial.measured.streams,
+            neighbour: ask.neighbour.clone(),
         }
     }
 }

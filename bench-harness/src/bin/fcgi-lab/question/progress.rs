@@ -17,20 +17,27 @@ impl Line {
     pub(crate) fn show(&self, seen: &Seen<'_>) {
         match seen {
             Seen::Admission(entry) => self.0.set_message(format!("{entry}: being verified")),
-            Seen::Begun(_) => self.0.reset_elapsed(),
-            Seen::Piece { done, of, launch, name } => {
-                self.0.set_length(of.as_millis() as u64);
-                self.0.set_position(done.as_millis() as u64);
+            Seen::Begun(_) => {}
+            Seen::Step { done, of, launch, name } => {
+                if !of.is_zero() {
+                    let is_first = self.0.length() == Some(0);
+                    self.0.set_length(of.as_millis() as u64);
+                    self.0.set_position(done.as_millis() as u64);
+                    if is_first {
+                        // What was done before says nothing of how fast it goes.
+                        self.0.reset_eta();
+                    }
+                }
                 self.0.set_message(format!("launch {launch}: {name}"));
             }
             Seen::Void(trial) => {
-                let (of, why) = (&trial.trial, trial.trial.void.as_deref().unwrap_or_default());
+                let (of, why) = (&trial.measured, trial.measured.void.as_deref().unwrap_or_default());
                 self.0.println(format!(
                     "{}, {}, {} processes, void: {why}",
                     trial.part, of.entry, of.processes
                 ));
             }
-            Seen::So(_) => {}
+            Seen::Saved(_) => {}
         }
         self.0.tick();
     }
