@@ -271,7 +271,8 @@ fn tapped<'a>(cells: &'a [Planned<'_>]) -> Vec<(&'a Contender, Use)> {
 }
 
 fn count_connections(entry: &Entry, contender: &Contender, used: Use) -> Connections {
-    let (entry_name, used_name) = (contender.name.clone(), used.to_string());
+    // Not the contender's: that may be the twin's.
+    let (entry_name, used_name) = (entry.name().to_owned(), used.to_string());
     let counted = seen_by_tap(entry, contender, used);
     let (void, [requests, connections, peak_in_flight]) = match counted {
         Ok(counted) => (None, counted),

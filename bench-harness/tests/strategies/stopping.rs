@@ -30,7 +30,10 @@ const LONG: &str = "60000";
 /// Three bytes of a header, and no more.
 fn stick(pool: &Pool) -> std::io::Result<Client> {
     let mut client = Client::connect(pool.address())?;
-    client.send(&[1, 1, 0])?;
+    // Behind a request: when that is answered, the worker runs and has read this, too.
+    let bytes = [Request::get("/hello").encode(), vec![1, 1, 0]].concat();
+    client.send(&bytes)?;
+    client.reply(1)?;
     Ok(client)
 }
 
@@ -45,8 +48,6 @@ fn grace_of_a_pool(strategy: &Strategy, family: Family) -> Outcome {
 
 fn is_ended_by_the_grace(mut pool: Pool) -> Outcome {
     let _client = stick(&pool)?;
-    // Read, so that it is no matter of an idle connection.
-    thread::sleep(Duration::from_millis(100));
     let begun = Instant::now();
     pool.signal(Signal::TERM)?;
     wait_until("it has ended", || pool.exited().is_some())?;
@@ -64,7 +65,6 @@ fn second_signal_to_a_pool(strategy: &Strategy, family: Family) -> Outcome {
 
 fn is_ended_by_a_second_signal(mut pool: Pool) -> Outcome {
     let _client = stick(&pool)?;
-    thread::sleep(Duration::from_millis(100));
     pool.signal(Signal::TERM)?;
     thread::sleep(Duration::from_millis(400));
     ensure!(pool.exited().is_none(), "the first signal ended it: {}", pool.stderr());
