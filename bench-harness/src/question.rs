@@ -13,7 +13,7 @@ mod schedule;
 
 pub use design::{
     About, Claim, Count, Design, Direction, Metric, Part, Quick, Source, Startup, StartupFigure,
-    StartupMetric, StartupPool, Term, Test, Use,
+    StartupMetric, StartupPool, Term, Test, Use, hash,
 };
 pub use record::{Connections, FORMAT, Plan, Record, SLICE, Trial};
 pub use run::{Question, Seen};

@@ -345,6 +345,29 @@ pub struct Figures {
     pub slices: Slices,
 }
 
+#[cfg(test)]
+impl Figures {
+    /// What slices add up to, and nothing else.
+    pub(crate) fn of(slices: Slices) -> Self {
+        Self {
+            requests: slices.requests.iter().sum(),
+            elapsed: Duration::from_nanos(slices.elapsed_ns.iter().sum()),
+            worker_cpu: Some(slices.cpu()),
+            front_end_cpu: None,
+            user_share: None,
+            generator_cpu: Duration::ZERO,
+            latency_p50_ns: 1,
+            latency_p99_ns: 1,
+            achieved_by_offered: None,
+            peak_in_flight: 1,
+            parsed: 0,
+            switches: None,
+            workers: Vec::new(),
+            slices,
+        }
+    }
+}
+
 /// Context switches of all processes of a pool, from its start to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Switches {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
-use super::design::{Metric, StartupMetric, Term, Use};
-use crate::experiment::{self, Figures, Machine, Neighbour, Participant, Skipped, SystemCalls, Versions};
+use super::design::{StartupMetric, Term, Use};
+use crate::experiment::{self, Machine, Neighbour, Participant, Skipped, SystemCalls, Versions};
 use crate::startup::{StartFigures, StartTrial};
 
 /// The version of this format.
@@ -131,11 +131,6 @@ impl Record {
     pub fn launches(&self) -> usize {
         self.trials.iter().map(|trial| trial.measured.launch).max().unwrap_or(0)
     }
-
-    /// A participant.
-    pub fn entry(&self, name: &str) -> Option<&Participant> {
-        self.entries.iter().find(|entry| entry.name == name)
-    }
 }
 
 impl Trial {
@@ -161,37 +156,6 @@ impl StartupMetric {
             Self::BurstP99 => figures.burst.p99_s,
             // One that was lost was waited for, too.
             Self::LongestWait => Some(figures.kill.longest_s.max(figures.kill.recovered_s?)),
-        }
-    }
-}
-
-impl Metric {
-    /// Of a launch; none where it is not known.
-    pub fn of(self, figures: &Figures) -> Option<f64> {
-        let micros = |duration: Duration| duration.as_secs_f64() * 1e6 / figures.requests.max(1) as f64;
-        match self {
-            Self::Throughput => Some(figures.requests as f64 / figures.elapsed.as_secs_f64()),
-            Self::WorkerCpu => figures.worker_cpu.map(micros),
-            Self::TotalCpu => {
-                figures.worker_cpu.map(|cpu| micros(cpu + figures.front_end_cpu.unwrap_or_default()))
-            }
-            Self::LatencyP99 => Some(figures.latency_p99_ns as f64 / 1e3),
-        }
-    }
-
-    /// In each slice, where slices tell of it.
-    pub fn of_slices(self, figures: &Figures) -> Vec<f64> {
-        let slices = &figures.slices;
-        let by_request = |cpu: u64, requests: u64| cpu as f64 / 1e3 / requests as f64;
-        match self {
-            Self::Throughput => slices.throughput().collect(),
-            Self::WorkerCpu => slices.cpu_us_per_request().collect(),
-            Self::TotalCpu if slices.front_end_cpu_ns.is_empty() => slices.cpu_us_per_request().collect(),
-            Self::TotalCpu => {
-                let both = slices.cpu_ns.iter().zip(&slices.front_end_cpu_ns).map(|(one, other)| one + other);
-                both.zip(&slices.requests).map(|(cpu, requests)| by_request(cpu, *requests)).collect()
-            }
-            Self::LatencyP99 => Vec::new(),
         }
     }
 }

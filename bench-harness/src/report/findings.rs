@@ -6,7 +6,7 @@ use std::f64::consts::PI;
 use fcgi_load::Mode;
 
 use super::metric::{METRICS, Metric, micros_per_request};
-use super::statistics::{ALPHA, Estimate, Sample, median};
+use super::statistics::{self, ALPHA, Estimate, Sample, logarithm, median};
 use super::verdict::{self, LAUNCHES, Verdict};
 use crate::entry::Kind;
 use crate::experiment::{Ask, Figures, Participant, Record, Trial, twin_of};
@@ -462,8 +462,7 @@ fn log_ratio_of_slices(metric: Metric, figures: &Figures, other: &Figures) -> Op
 
 /// Of slices that lie side by side.
 fn slice_log_ratios(metric: Metric, figures: &Figures, other: &Figures) -> Vec<f64> {
-    let pairs = metric.of_slices(figures).into_iter().zip(metric.of_slices(other));
-    pairs.filter_map(|(one, other)| logarithm(one / other)).collect()
+    statistics::log_ratios(metric.of_slices(figures), metric.of_slices(other))
 }
 
 /// None of less than two.
@@ -472,8 +471,4 @@ fn variance(values: &[f64]) -> Option<f64> {
     let mean = values.iter().sum::<f64>() / count;
     let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
     (values.len() > 1).then(|| squares / (count - 1.0))
-}
-
-fn logarithm(value: f64) -> Option<f64> {
-    (value.is_finite() && value > 0.0).then(|| value.ln())
 }

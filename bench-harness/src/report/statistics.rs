@@ -38,6 +38,16 @@ fn median_of_sorted(values: &[f64]) -> Option<f64> {
     }
 }
 
+/// None of what is no positive number.
+pub(crate) fn logarithm(value: f64) -> Option<f64> {
+    (value.is_finite() && value > 0.0).then(|| value.ln())
+}
+
+/// Of ratios of values that lie side by side. What is shorter than a clock can tell gives none.
+pub(crate) fn log_ratios(values: Vec<f64>, others: Vec<f64>) -> Vec<f64> {
+    values.into_iter().zip(others).filter_map(|(value, other)| logarithm(value / other)).collect()
+}
+
 /// What the launches say of a quantity: one value of each of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {

@@ -138,22 +138,8 @@ pub(crate) mod tests {
             run_delay_ns: Vec::new(),
             ..Slices::default()
         };
-        let figures = Figures {
-            requests: 1000 * elapsed_ns.len() as u64,
-            elapsed: Duration::from_nanos(elapsed_ns.iter().sum()),
-            worker_cpu: Some(if cpu_ns.is_empty() { Duration::from_millis(20) } else { slices.cpu() }),
-            front_end_cpu: None,
-            user_share: None,
-            generator_cpu: Duration::ZERO,
-            latency_p50_ns: 1,
-            latency_p99_ns: 1,
-            achieved_by_offered: None,
-            peak_in_flight: 1,
-            parsed: 0,
-            switches: None,
-            workers: Vec::new(),
-            slices,
-        };
+        let worker_cpu = if cpu_ns.is_empty() { Duration::from_millis(20) } else { slices.cpu() };
+        let figures = Figures { worker_cpu: Some(worker_cpu), ..Figures::of(slices) };
         Trial {
             launch,
             entry: entry.to_owned(),

@@ -8,17 +8,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::bail;
-use bench_harness::experiment::{self, Ask, LEAD_IN, Participant, Plan, Record, Regime, Seen, Skipped};
+use bench_harness::experiment::{self, Ask, LEAD_IN, Participant, Plan, Record, Regime, Seen};
 use bench_harness::mix::Mix;
 use bench_harness::{Target, discover, launch};
 use clap::ValueEnum;
 use fcgi_load::Mode;
 
 use crate::entries::{self, Socket};
+use crate::line::Line;
 use crate::output::{complain, print};
-use crate::results::ResultFile;
+use crate::results::{self, ResultFile, json};
 use crate::{report, stop};
-use progress::Line;
 
 /// Measure strategies, other implementations and servers that are there in turns of some milliseconds, and say which differ.
 ///
@@ -173,13 +173,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let (entries, skipped) = entries::build(&names, args.programs.as_deref(), &targets)?;
     for skipped in &skipped {
-        print(absent(skipped))?;
+        print(entries::absent(skipped))?;
     }
     let reference = begun.as_ref().map(|record| record.reference.clone()).or(args.reference.clone());
     let begun = begun.unwrap_or_else(|| Record::begun(plan, skipped));
     let known = begun.skipped.len();
 
-    let line = Line::start();
+    let line = Line::start(progress::TEMPLATE);
     let mut complained = false;
     let record = experiment::run(
         begun,
@@ -189,7 +189,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         &bench_harness::report::is_known,
         &stop,
         &mut |seen| {
-            line.show(&seen);
+            progress::show(&line, &seen);
             if let Seen::Begun(time) = seen {
                 line.aside(|| drop(print(format_args!("{}\n", estimate(time)))));
             }
@@ -211,7 +211,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             page.write(&text)?;
         }
     }
-    record.skipped.iter().skip(known).try_for_each(|skipped| print(absent(skipped)))?;
+    record.skipped.iter().skip(known).try_for_each(|skipped| print(entries::absent(skipped)))?;
     if !record.trials.is_empty() {
         print(format_args!("{}\n{}\n", data.path().display(), page.display()))?;
     }
@@ -232,13 +232,8 @@ fn interrupted(file: &Path) -> anyhow::Result<Record> {
     if then.format != now.format {
         bail!("{name}: its format is {}, to which nothing can be added", then.format);
     }
-    if then.machine.host != now.machine.host {
-        bail!("{name}: it was measured on {}, and this is {}", then.machine.host, now.machine.host);
-    }
-    if then.versions != now.versions {
-        let commit = then.versions.commit.as_deref().unwrap_or("an unknown commit");
-        bail!("{name}: it was measured of {commit}, and by {}: go there to go on", then.versions.rustc);
-    }
+    let (then, now) = ((&then.machine, &then.versions), (&now.machine, &now.versions));
+    results::may_go_on(name, then, now)?;
     Ok(record)
 }
 
@@ -262,14 +257,6 @@ fn estimate(time: Duration) -> String {
         seconds => plural(seconds.div_ceil(60), "minute"),
     };
     format!("about {words} for the launches that are planned; Ctrl-C keeps those that are complete")
-}
-
-fn absent(skipped: &Skipped) -> String {
-    format!("{} takes no part: {}\n", skipped.name, skipped.reason)
-}
-
-fn json(record: &Record) -> anyhow::Result<String> {
-    Ok(serde_json::to_string_pretty(record)? + "\n")
 }
 
 fn plan(args: &Args) -> Plan {

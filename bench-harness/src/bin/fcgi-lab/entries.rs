@@ -86,6 +86,11 @@ pub(crate) fn build(
     Ok((entries, skipped))
 }
 
+/// A line about who takes no part.
+pub(crate) fn absent(skipped: &Skipped) -> String {
+    format!("{} takes no part: {}\n", skipped.name, skipped.reason)
+}
+
 /// The files of a folder that can be run, by name.
 fn programs_of(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let name = || format!("the programs in {}", folder.display());

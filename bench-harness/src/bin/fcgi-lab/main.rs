@@ -2,6 +2,7 @@
 
 mod compare;
 mod entries;
+mod line;
 mod output;
 mod question;
 mod report;

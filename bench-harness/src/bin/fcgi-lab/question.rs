@@ -9,16 +9,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use bench_harness::experiment::{self, Skipped};
-use bench_harness::question::{Design, FORMAT, Plan, Question, Record, Seen};
+use bench_harness::experiment;
+use bench_harness::question::{Design, FORMAT, Plan, Question, Record, Seen, hash};
 use bench_harness::report::question::{self, Texts};
 use bench_harness::{Family, discover, launch};
 
 use crate::entries;
+use crate::line::Line;
 use crate::output::{complain, print};
-use crate::results::ResultFile;
+use crate::results::{self, ResultFile, json};
 use crate::stop;
-use progress::Line;
 
 /// Ask the question of 2007 again: do you gain from FastCGI connection multiplexing?
 ///
@@ -28,7 +28,7 @@ use progress::Line;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// A first look in five minutes: a few entries and parts
+    /// A first look: a few entries and parts
     #[arg(long)]
     quick: bool,
 
@@ -68,7 +68,7 @@ pub(crate) struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  A first look in five minutes, and the answer in an hour:
+  A first look, and the whole experiment:
       fcgi-lab question --quick
       fcgi-lab question
   A run that was interrupted:
@@ -102,8 +102,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (None, Some(folder)) => folder.join(CLAIMS),
         (None, None) => discover::data_folder().join(CLAIMS),
     };
-    let (design, hash) = Design::read(&file)?;
-    let text = fs::read_to_string(&file)?;
+    let (design, text) = Design::read(&file)?;
+    let hash = hash(&text);
     let plan = begun.as_ref().map_or_else(|| plan(args), |record| record.plan.clone());
     let folder = args.resume.clone().or(args.output.clone()).unwrap_or_else(|| default_folder(plan.is_quick));
     let replaces = args.overwrite || args.resume.is_some();
@@ -119,7 +119,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let (entries, skipped) = entries::build(&names, None, &[])?;
     for skipped in &skipped {
-        print(absent(skipped))?;
+        print(entries::absent(skipped))?;
     }
     let budget = args.minutes.unwrap_or(if plan.is_quick { QUICK_BUDGET } else { BUDGET });
     let begun = begun.unwrap_or_else(|| Record::begun(hash.clone(), plan, skipped));
@@ -131,10 +131,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         stop: &stop,
     };
 
-    let line = Line::start();
+    let line = Line::start(progress::TEMPLATE);
     let mut complained = false;
     let record = question.run(begun, &mut |seen| {
-        line.show(&seen);
+        progress::show(&line, &seen);
         if let Seen::Begun(time) = seen {
             line.aside(|| drop(print(format_args!("{}\n", estimate(time)))));
         }
@@ -150,7 +150,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     });
     line.finish();
     let record = record?;
-    record.skipped.iter().skip(known).try_for_each(|skipped| print(absent(skipped)))?;
+    record.skipped.iter().skip(known).try_for_each(|skipped| print(entries::absent(skipped)))?;
     if !record.trials.is_empty() {
         claims.write(&text)?;
         data.keep(&json(&record)?)?;
@@ -206,7 +206,8 @@ fn read(folder: &Path) -> anyhow::Result<(Record, Design, String)> {
         bail!("{}: its format is {}, and this program reads {FORMAT}", name(), record.format);
     }
     let claims = folder.join(CLAIMS);
-    let (design, hash) = Design::read(&claims)?;
+    let (design, text) = Design::read(&claims)?;
+    let hash = hash(&text);
     record.is_of(&hash).with_context(|| claims.display().to_string())?;
     Ok((record, design, hash))
 }
@@ -219,13 +220,8 @@ fn interrupted(folder: &Path) -> anyhow::Result<Record> {
     if record.is_whole {
         bail!("{name}: that run is whole");
     }
-    if record.machine.host != now.machine.host {
-        bail!("{name}: it was measured on {}, and this is {}", record.machine.host, now.machine.host);
-    }
-    if record.versions != now.versions {
-        let commit = record.versions.commit.as_deref().unwrap_or("an unknown commit");
-        bail!("{name}: measured at {commit}, built by {}: check that out to continue", record.versions.rustc);
-    }
+    let (then, now) = ((&record.machine, &record.versions), (&now.machine, &now.versions));
+    results::may_go_on(name, then, now)?;
     Ok(record)
 }
 
@@ -249,14 +245,6 @@ fn estimate(time: Duration) -> String {
     let minutes = time.as_secs().div_ceil(60);
     let plural = if minutes == 1 { "" } else { "s" };
     format!("about {minutes} minute{plural}; Ctrl-C keeps finished cells, and --resume FOLDER continues")
-}
-
-fn absent(skipped: &Skipped) -> String {
-    format!("{} takes no part: {}\n", skipped.name, skipped.reason)
-}
-
-fn json(record: &Record) -> anyhow::Result<String> {
-    Ok(serde_json::to_string_pretty(record)? + "\n")
 }
 
 #[cfg(test)]

@@ -2,12 +2,15 @@
 //! at all; and it takes the place of nothing that its user has not given up.
 
 use std::env;
+use std::fmt::Display;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use bench_harness::experiment::{Machine, Versions};
+use serde::Serialize;
 use tempfile::NamedTempFile;
 
 /// Where a result goes.
@@ -96,6 +99,31 @@ pub(crate) fn kept_elsewhere(error: anyhow::Error, text: &str) -> anyhow::Error 
             anyhow::anyhow!("{error:#}; nor can it be kept in {}: {also:#}", folder.display())
         }
     }
+}
+
+/// Raw data as they are kept.
+pub(crate) fn json(record: &impl Serialize) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(record)? + "\n")
+}
+
+/// Whether more may be measured here for data that were taken `then`, and what is `now`.
+///
+/// # Errors
+///
+/// They were taken on another machine, or of something else.
+pub(crate) fn may_go_on(
+    name: impl Display,
+    then: (&Machine, &Versions),
+    now: (&Machine, &Versions),
+) -> anyhow::Result<()> {
+    if then.0.host != now.0.host {
+        bail!("{name}: it was measured on {}, and this is {}", then.0.host, now.0.host);
+    }
+    if then.1 != now.1 {
+        let commit = then.1.commit.as_deref().unwrap_or("an unknown commit");
+        bail!("{name}: it was measured of {commit}, and by {}: go there to go on", then.1.rustc);
+    }
+    Ok(())
 }
 
 fn replace(path: &Path, replaces: bool, text: &str) -> io::Result<()> {

@@ -7,7 +7,8 @@ use crate::experiment::Figures;
 use crate::question::{
     About, Claim, Design, Direction, Metric, Part, Record, StartupFigure, Term, Test, Trial, Use,
 };
-use crate::report::statistics::{ALPHA, Estimate, Sample, median};
+use crate::report::metric;
+use crate::report::statistics::{ALPHA, Estimate, Sample, log_ratios, logarithm, median};
 
 /// A claim, and what has become of it.
 pub(crate) struct Judged<'a> {
@@ -239,17 +240,45 @@ fn partner<'a>(others: &ByLaunch<'a>, launch: usize, key: &Key) -> Option<&'a Tr
 pub(crate) fn log_ratio(metric: Metric, one: &Trial, other: &Trial) -> Option<f64> {
     let (figures, others) = (one.measured.figures.as_ref()?, other.measured.figures.as_ref()?);
     if one.cell == other.cell {
-        let pairs = metric.of_slices(figures).into_iter().zip(metric.of_slices(others));
-        if let Some(log) = median(pairs.filter_map(|(one, other)| logarithm(one / other))) {
+        let logs = log_ratios(of_slices(metric, figures), of_slices(metric, others));
+        if let Some(log) = median(logs) {
             return Some(log);
         }
     }
-    logarithm(metric.of(figures)? / metric.of(others)?)
+    logarithm(of_launch(metric, figures)? / of_launch(metric, others)?)
 }
 
 /// Of a launch: the median over the turns, where turns tell of it.
 pub(crate) fn value(metric: Metric, figures: &Figures) -> Option<f64> {
-    median(metric.of_slices(figures)).or_else(|| metric.of(figures).filter(|value| value.is_finite()))
+    let of_launch = || of_launch(metric, figures).filter(|value| value.is_finite());
+    median(of_slices(metric, figures)).or_else(of_launch)
+}
+
+/// None where it is not known.
+fn of_launch(metric: Metric, figures: &Figures) -> Option<f64> {
+    match metric {
+        Metric::Throughput => metric::Metric::Throughput.of(figures),
+        Metric::WorkerCpu => metric::Metric::Cpu.of(figures),
+        Metric::TotalCpu => {
+            let cpu = figures.worker_cpu? + figures.front_end_cpu.unwrap_or_default();
+            Some(metric::micros_per_request(cpu.as_secs_f64(), figures))
+        }
+        Metric::LatencyP99 => metric::Metric::Tail.of(figures),
+    }
+}
+
+/// In each slice, where slices tell of it.
+fn of_slices(metric: Metric, figures: &Figures) -> Vec<f64> {
+    let slices = &figures.slices;
+    match metric {
+        Metric::Throughput => metric::Metric::Throughput.of_slices(figures),
+        Metric::TotalCpu if !slices.front_end_cpu_ns.is_empty() => {
+            let both = slices.cpu_ns.iter().zip(&slices.front_end_cpu_ns).map(|(one, other)| one + other);
+            both.zip(&slices.requests).map(|(cpu, requests)| cpu as f64 / 1e3 / *requests as f64).collect()
+        }
+        Metric::WorkerCpu | Metric::TotalCpu => metric::Metric::Cpu.of_slices(figures),
+        Metric::LatencyP99 => metric::Metric::Tail.of_slices(figures),
+    }
 }
 
 fn mean(values: &[f64]) -> Option<f64> {
@@ -263,24 +292,18 @@ fn variation(values: &[f64]) -> Option<f64> {
     (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt() / mean)
 }
 
-fn logarithm(value: f64) -> Option<f64> {
-    (value.is_finite() && value > 0.0).then(|| value.ln())
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::discover::data_folder;
     use crate::experiment::{self, Figures, Slices};
-    use crate::question::Plan;
+    use crate::question::{Plan, hash};
 
     /// Of a machine with two cores.
     pub(crate) fn record(launches: usize) -> (Design, Record) {
-        let (design, hash) = Design::read(&data_folder().join("claims.toml")).unwrap();
+        let (design, text) = Design::read(&data_folder().join("claims.toml")).unwrap();
         let plan = Plan { seed: 1, is_quick: false, launches, slices: 3 };
-        let mut record = Record::begun(hash, plan, Vec::new());
+        let mut record = Record::begun(hash(&text), plan, Vec::new());
         record.machine.cores = 2;
         (design, record)
     }
@@ -304,22 +327,7 @@ pub(crate) mod tests {
             cpu_ns: vec![cpu; 3],
             ..Slices::default()
         };
-        let figures = Figures {
-            requests: 3 * requests,
-            elapsed: Duration::from_secs(3),
-            worker_cpu: Some(Duration::from_nanos(3 * cpu)),
-            front_end_cpu: None,
-            user_share: None,
-            generator_cpu: Duration::ZERO,
-            latency_p50_ns: 1000,
-            latency_p99_ns: (micros * 1e3) as u64,
-            achieved_by_offered: None,
-            peak_in_flight: 1,
-            parsed: 0,
-            switches: None,
-            workers: Vec::new(),
-            slices,
-        };
+        let figures = Figures { latency_p99_ns: (micros * 1e3) as u64, ..Figures::of(slices) };
         Trial {
             part: part.to_owned(),
             cell: 0,

@@ -72,7 +72,7 @@ impl Findings<'_> {
     }
 
     fn figures<'b>(&'b self, part: &Part, contender: &Contender) -> impl Iterator<Item = &'b Figures> {
-        let is_of = |trial: &&Trial| trial.part == part.name && Contender::of(trial) == *contender;
+        let is_of = |trial: &&Trial| trial.part == part.name && contender.is_of(trial);
         let figures: Vec<&Figures> = self
             .record
             .trials
@@ -171,11 +171,7 @@ impl Findings<'_> {
     fn twin(&self, part: &Part, contender: &Contender, metric: Metric) -> Option<Estimate> {
         let twin = Contender { entry: twin_of(&contender.entry), ..contender.clone() };
         let of = |one: &Contender| -> Vec<&Trial> {
-            self.record
-                .trials
-                .iter()
-                .filter(|trial| trial.part == part.name && Contender::of(trial) == *one)
-                .collect()
+            self.record.trials.iter().filter(|trial| trial.part == part.name && one.is_of(trial)).collect()
         };
         let (own, twins) = (of(contender), of(&twin));
         let log = |trial: &&Trial| {
@@ -400,5 +396,14 @@ impl Contender {
             connections: trial.measured.connections * trial.measured.streams,
             neighbour: ask.neighbour.clone(),
         }
+    }
+
+    /// Whether that would be made of it.
+    fn is_of(&self, trial: &Trial) -> bool {
+        let (measured, ask) = (&trial.measured, &trial.measured.ask);
+        (&self.entry, self.used, &self.workload) == (&measured.entry, Use::of(ask), &ask.workload)
+            && (self.processes, self.clients) == (measured.processes, trial.clients)
+            && self.connections == measured.connections * measured.streams
+            && self.neighbour == ask.neighbour
     }
 }
