@@ -64,7 +64,7 @@ pub const LATE: Duration = Duration::from_millis(100);
 
 /// How old a pool is before one of its workers is killed: its supervisor then replaces the worker at once.
 const SETTLED: Duration = Duration::from_millis(1_100);
-/// How long that pool has, before another one is started, to fork its workers.
+/// How long that pool has, before another one is started, to fork its workers, beside what they compute.
 const APART: Duration = Duration::from_millis(50);
 /// What a pool takes to start and to end, roughly, beside its start-up time.
 const POOL: Duration = Duration::from_millis(20);
@@ -121,7 +121,7 @@ impl Case<'_> {
         // It is started first, since it has to be old, and it is at rest while the others are asked.
         let born = Instant::now();
         let settled = self.spawn()?.ready()?;
-        rest_until(Instant::now() + APART, stop);
+        rest_until(Instant::now() + self.computing() + APART, stop);
         let cold = start::cold(self, stop)?;
         let burst = start::burst(self, stop)?;
         let quarter = kill::capacity(self, &settled, stop)? / 4.0;
@@ -132,15 +132,23 @@ impl Case<'_> {
 
     /// How long that takes, as far as is known.
     fn time(&self) -> Duration {
-        let before = POOL + APART + start::time(self.startup()) + kill::CAPACITY_TIME;
+        let before = POOL + self.computing() + APART + start::time(self.startup()) + kill::CAPACITY_TIME;
         before.max(SETTLED) + kill::time(self.startup())
     }
 
     /// How long all of its processes take to start, where they have the cores to themselves.
     fn startup(&self) -> Duration {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
         match self.start {
             Start::Sleeps(milliseconds) => Duration::from_millis(milliseconds),
+            Start::Computes(_) => self.computing(),
+        }
+    }
+
+    /// For how much of that they take all cores.
+    fn computing(&self) -> Duration {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        match self.start {
+            Start::Sleeps(_) => Duration::ZERO,
             Start::Computes(milliseconds) => {
                 Duration::from_millis(milliseconds) * self.processes.div_ceil(cores) as u32
             }

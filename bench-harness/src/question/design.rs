@@ -61,8 +61,9 @@ pub struct Part {
     pub multiplexing: bool,
     /// How many milliseconds a turn is timed, where that is not the usual time.
     pub slice_ms: Option<u64>,
-    /// What a chart over its uses shows: where it does not say, the CPU of web server and workers.
-    pub chart: Option<Metric>,
+    /// What charts over its uses show: where it does not say, the CPU of web server and workers.
+    #[serde(default = "total_cpu")]
+    pub charts: Vec<Metric>,
     /// System calls are counted, too.
     #[serde(default)]
     pub explains: bool,
@@ -241,6 +242,10 @@ pub enum Metric {
     /// What 99 of 100 requests do not exceed, of a mix its first request.
     #[serde(rename = "latency-p99")]
     LatencyP99,
+}
+
+fn total_cpu() -> Vec<Metric> {
+    vec![Metric::TotalCpu]
 }
 
 /// A figure of the start-up experiment.
@@ -423,11 +428,6 @@ impl Part {
             }
         }
         Ok(())
-    }
-
-    /// What a chart over its uses shows.
-    pub fn chart_metric(&self) -> Metric {
-        self.chart.unwrap_or(Metric::TotalCpu)
     }
 
     /// The numbers of processes on a machine of so many cores, in order.

@@ -22,24 +22,19 @@ impl Findings<'_> {
 
     /// Several connections in a process.
     fn first_meaning(&self) -> String {
-        let outcomes = self.outcomes(1);
-        let told: Vec<String> = outcomes.iter().filter_map(told_of_throughput).collect();
-        let mut of_today = outcomes.iter().filter(|outcome| outcome.test.decides == Some(About::Today));
         let answer = match (self.verdict(1, About::Flup), self.verdict(1, About::Today)) {
             (Verdict::Holds, Verdict::Holds) => "no, then as now",
             (Verdict::Holds, Verdict::Refuted) => {
-                if of_today.all(|outcome| outcome.verdict == Verdict::Refuted) {
-                    "it costs with the library of then, and not with the models of today"
-                } else {
-                    "it costs with the library of then; today it depends on the model"
-                }
+                "it costs with the library of then; today it depends on the model"
             }
+            (Verdict::Holds, _) => "it costs with the library of then; of today not all is decided",
             (Verdict::Refuted, Verdict::Refuted) => "it is not slower as such",
             _ => "this run does not decide it",
         };
-        let told = join(&told);
+        let compared: Vec<String> = self.outcomes(1).into_iter().filter_map(compared).collect();
         format!(
-            "If multiplexing means several connections in one process: {answer}. Through lighttpd, {told}."
+            "If multiplexing means several connections in one process: {answer}. Through lighttpd, {}.",
+            join(&compared)
         )
     }
 
@@ -201,11 +196,17 @@ pub(crate) fn verdicts(judged: &Judged<'_>) -> String {
 }
 
 /// Of a test that compares two entries' throughput, and decides.
-fn told_of_throughput(outcome: &&Outcome<'_>) -> Option<String> {
-    let (of, to) = (outcome.test.of.as_ref()?, outcome.test.to.as_ref()?);
-    let is_told = outcome.test.metric == Some(Metric::Throughput) && outcome.test.decides.is_some();
+fn compared(outcome: &Outcome<'_>) -> Option<String> {
+    let test = outcome.test;
+    let (of, to) = (&test.of.as_ref()?.entry, &test.to.as_ref()?.entry);
     let ratio = words::interval(&outcome.effect?.ratio);
-    is_told.then(|| format!("{} answers {ratio} times the requests of {}", of.entry, to.entry))
+    let slower = match outcome.verdict {
+        Verdict::Holds => "slower",
+        Verdict::Refuted => "not slower",
+        _ => "undecided",
+    };
+    let is_told = test.metric == Some(Metric::Throughput) && test.decides.is_some();
+    is_told.then(|| format!("{of} answers {ratio} times the requests of {to} ({slower})"))
 }
 
 pub(crate) fn verdict(verdict: Verdict) -> &'static str {

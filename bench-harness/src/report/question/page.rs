@@ -155,11 +155,24 @@ fn charts(
     if part.clients.len() > 1 {
         return over(text, findings, part, workload, &part.clients, "clients", |one| one.clients);
     }
-    let metric = part.chart_metric();
+    for metric in &part.charts {
+        over_uses(text, findings, part, workload, neighbour, *metric);
+    }
+}
+
+fn over_uses(
+    text: &mut String,
+    findings: &Findings<'_>,
+    part: &Part,
+    workload: &Mix,
+    neighbour: Option<&Neighbour>,
+    metric: Metric,
+) {
     let (unit, factor, reading) = match metric {
-        Metric::LatencyP99 => ("ms", 1e-3, "latency (p99)"),
-        Metric::TotalCpu => ("µs", 1.0, "CPU of web server and worker for a request"),
-        _ => ("µs", 1.0, "CPU of the worker for a request"),
+        Metric::LatencyP99 => ("ms", 1e-3, "latency (p99), lower is better"),
+        Metric::TotalCpu => ("µs", 1.0, "CPU of web server and worker for a request, lower is better"),
+        Metric::WorkerCpu => ("µs", 1.0, "CPU of the worker for a request, lower is better"),
+        Metric::Throughput => ("", 1.0, "requests per second, higher is better"),
     };
     let rows = findings.dots(part, workload, neighbour, metric, factor);
     if rows.is_empty() {
@@ -167,12 +180,12 @@ fn charts(
     }
     let beside = neighbour.map(|one| format!(" beside {one}")).unwrap_or_default();
     let name = format!("{}{beside}", workload.name());
-    *text += &format!("<h3>{}: {reading}, lower is better</h3>\n<p class=\"key\">", escape(&name));
+    *text += &format!("<h3>{}: {reading}</h3>\n<p class=\"key\">", escape(&name));
     for (way, used) in part.uses.iter().enumerate() {
         let used = used.to_string();
         *text += &format!("<span>{}{}</span> ", dots::key(way, &used), escape(&used));
     }
-    let drawn = dots::chart(&format!("{}, {name}", part.title), unit, &rows);
+    let drawn = dots::chart(&format!("{}, {name}: {reading}", part.title), unit, &rows);
     *text += "<span class=\"quiet\">hollow: fewer requests in flight, since no more connections are held</span></p>\n";
     *text += &format!("<figure>{drawn}</figure>\n");
 }
