@@ -422,6 +422,15 @@ fn of_a_target_there_is_throughput_and_no_verdict_and_the_others_are_judged_as_e
     assert_eq!(serde_json::from_str::<Record>(&serde_json::to_string(&record).unwrap()).unwrap(), record);
 }
 
+/// Or a report of kept data would differ in a last digit from the one that was made with the run.
+#[test]
+fn a_number_is_read_as_it_was_written() {
+    for number in (1..10_000).map(|n| f64::from(n).sqrt()) {
+        let written = serde_json::to_string(&number).unwrap();
+        assert_eq!(serde_json::from_str::<f64>(&written).unwrap(), number);
+    }
+}
+
 #[test]
 fn where_a_target_is_the_reference_no_ratio_of_cpu_is_known_and_its_twin_still_checks_the_run() {
     let mut record = with_target(11, "unix:/run/app.sock");

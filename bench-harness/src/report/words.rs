@@ -50,6 +50,11 @@ pub(crate) fn interval(estimate: &Estimate) -> String {
     format!("{} ({} to {})", ratio(estimate.center), ratio(estimate.low), ratio(estimate.high))
 }
 
+/// A value that is no ratio.
+pub(crate) fn value(estimate: &Estimate) -> String {
+    format!("{} ({} to {})", number(estimate.center), number(estimate.low), number(estimate.high))
+}
+
 /// The twin's: with its own confidence, since it is not that of the column.
 pub(crate) fn twin(estimate: &Estimate, is_unfit: bool) -> String {
     let mark = if is_unfit { ", unfit" } else { "" };
@@ -84,7 +89,7 @@ pub(crate) fn processes(count: usize) -> String {
 }
 
 /// Nothing is a dash.
-pub(crate) fn or_dash(value: Option<f64>, words: impl Fn(f64) -> String) -> String {
+pub(crate) fn or_dash<T>(value: Option<T>, words: impl Fn(T) -> String) -> String {
     value.map_or_else(|| "–".to_owned(), words)
 }
 

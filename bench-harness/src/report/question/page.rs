@@ -29,9 +29,9 @@ const STARTS: [(StartupMetric, &str); 4] = [
 
 pub(crate) fn of(findings: &Findings<'_>) -> String {
     let record = findings.record;
+    let (day, cores) = (record.date.split('T').next().unwrap_or_default(), record.machine.cores);
     let about = format!(
-        "Asked in 2007 of a Python library under lighttpd; asked again on {}, on {} cores",
-        record.date, record.machine.cores
+        "Asked in 2007 of a Python library under lighttpd; asked again on {day}, on {cores} cores of one machine"
     );
     let mut text = page::begun(&format!("fcgi-lab question, {}", record.date), QUESTION, &about, STYLE);
     for sentence in findings.answer() {

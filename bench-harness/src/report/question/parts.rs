@@ -64,10 +64,17 @@ impl Findings<'_> {
 
     /// Over the launches.
     pub(crate) fn value(&self, part: &Part, contender: &Contender, metric: Metric) -> Option<Estimate> {
-        let logs = self.figures(part, contender).filter_map(|figures| {
-            let value = effects::value(metric, figures)?;
-            (value > 0.0).then(|| value.ln())
-        });
+        self.estimate(part, contender, |figures| effects::value(metric, figures))
+    }
+
+    fn estimate(
+        &self,
+        part: &Part,
+        contender: &Contender,
+        value: impl Fn(&Figures) -> Option<f64>,
+    ) -> Option<Estimate> {
+        let values = self.figures(part, contender).filter_map(value);
+        let logs = values.filter(|value| *value > 0.0).map(f64::ln);
         Sample::of(logs.collect()).map(|sample| sample.ratio(ALPHA))
     }
 
@@ -209,21 +216,16 @@ impl Findings<'_> {
     }
 
     fn row(&self, part: &Part, contender: &Contender) -> Vec<String> {
-        let value = |metric| {
-            words::or_dash(self.value(part, contender, metric).map(|value| value.center), words::number)
-        };
-        let median_of =
-            |of: &dyn Fn(&Figures) -> Option<f64>| median(self.figures(part, contender).filter_map(of));
+        let told = |estimate: Option<Estimate>| words::or_dash(estimate, |estimate| words::value(&estimate));
+        let value = |metric| told(self.value(part, contender, metric));
         let of_request = |cpu: &dyn Fn(&Figures) -> Option<Duration>| {
-            let micros = median_of(&|figures| {
+            told(self.estimate(part, contender, |figures| {
                 Some(cpu(figures)?.as_secs_f64() * 1e6 / figures.requests.max(1) as f64)
-            });
-            words::or_dash(micros, words::number)
+            }))
         };
         let busy = |cpu: &dyn Fn(&Figures) -> Option<Duration>| {
-            let share =
-                median_of(&|figures| Some(cpu(figures)?.as_secs_f64() / figures.elapsed.as_secs_f64()));
-            words::or_dash(share, words::percent)
+            let share = |figures: &Figures| Some(cpu(figures)?.as_secs_f64() / figures.elapsed.as_secs_f64());
+            words::or_dash(median(self.figures(part, contender).filter_map(share)), words::percent)
         };
         let web_server = |figures: &Figures| figures.front_end_cpu;
         let generator = |figures: &Figures| Some(figures.generator_cpu);
