@@ -29,7 +29,7 @@ says = "A sentence."
 uses = [{uses}]
 workloads = ["hello"]
 regime = "shared"
-processes = ["1", "2"]
+processes = ["1", "5"]
 clients = [4]
 groups = [["{strategy}"]]
 
@@ -42,16 +42,16 @@ pools = [{{ entry = "{strategy}", processes = 1 }}]
 [[claims]]
 number = 1
 source = "ours"
-says = "Two processes answer twice as much."
+says = "Five processes answer twice as much."
 chart = "part"
 
 [[claims.tests]]
-says = "two against one"
+says = "five against one"
 decides = "today"
 part = "part"
 use = "direct close"
 metric = "throughput"
-of = {{ entry = "{strategy}", processes = "2" }}
+of = {{ entry = "{strategy}", processes = "5" }}
 to = {{ entry = "{strategy}", processes = "1" }}
 claimed = "more"
 margin = 2.0

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use fcgi_load::{Address, Mode, Protocol};
 
 use super::record::{Ask, Plan};
@@ -18,8 +18,8 @@ pub(super) enum Asked {
     Pool(Pool),
     /// A web server before a pool.
     Before(FrontEnd, Pool),
-    /// A web server that has started the workers itself.
-    Spawning(FrontEnd),
+    /// A web server that has started the workers itself, so many.
+    Spawning(FrontEnd, usize),
 }
 
 impl Asked {
@@ -44,7 +44,7 @@ impl Asked {
             let Spawned { command_line, processes } = spawned.context("it runs already")?;
             let site = Site { processes, ..site };
             let start = || FrontEnd::spawning_with(&command_line, site, entry.params());
-            return Ok(Self::Spawning(division.among_workers(start)??));
+            return Ok(Self::Spawning(division.among_workers(start)??, processes));
         }
         let pool = division.launch(entry, Family::Unix, processes)?;
         pool.let_everybody_in()?;
@@ -56,7 +56,7 @@ impl Asked {
     pub(super) fn address(&self) -> Address {
         match self {
             Self::Pool(pool) => pool.address().clone(),
-            Self::Before(front_end, _) | Self::Spawning(front_end) => front_end.address(),
+            Self::Before(front_end, _) | Self::Spawning(front_end, _) => front_end.address(),
         }
     }
 
@@ -65,7 +65,7 @@ impl Asked {
     pub(super) fn speaks(&self, ask: &Ask) -> (Protocol, Mode) {
         match self {
             Self::Pool(_) => (Protocol::FastCgi, ask.mode),
-            Self::Before(..) | Self::Spawning(_) => (Protocol::Http, Mode::Keep),
+            Self::Before(..) | Self::Spawning(..) => (Protocol::Http, Mode::Keep),
         }
     }
 
@@ -73,7 +73,7 @@ impl Asked {
     pub(super) fn roots(&self) -> Vec<u32> {
         match self {
             Self::Pool(pool) | Self::Before(_, pool) => pool.started_pids(),
-            Self::Spawning(front_end) => front_end.worker_pids(),
+            Self::Spawning(front_end, _) => front_end.worker_pids(),
         }
     }
 
@@ -81,15 +81,29 @@ impl Asked {
     pub(super) fn worker_pids(&self) -> Vec<u32> {
         match self {
             Self::Pool(pool) | Self::Before(_, pool) => pool.worker_pids(),
-            Self::Spawning(front_end) => front_end.worker_pids(),
+            Self::Spawning(front_end, _) => front_end.worker_pids(),
         }
+    }
+
+    /// A web server that starts workers may start fewer than it is told, or more when it is under load.
+    ///
+    /// # Errors
+    ///
+    /// It has started another number of them.
+    pub(super) fn check_workers(&self) -> anyhow::Result<()> {
+        let Self::Spawning(front_end, processes) = self else { return Ok(()) };
+        let spawned = front_end.spawned();
+        if spawned != *processes {
+            bail!("the web server runs {spawned} workers where it was told to start {processes}");
+        }
+        Ok(())
     }
 
     /// The web server's processes.
     pub(super) fn front_end_pids(&self) -> Vec<u32> {
         match self {
             Self::Pool(_) => Vec::new(),
-            Self::Before(front_end, _) | Self::Spawning(front_end) => front_end.pids(),
+            Self::Before(front_end, _) | Self::Spawning(front_end, _) => front_end.pids(),
         }
     }
 
@@ -106,7 +120,7 @@ impl Asked {
                 drop(front_end);
                 entry.end(pool)
             }
-            Self::Spawning(_) => Ok(()),
+            Self::Spawning(..) => Ok(()),
         }
     }
 }

@@ -158,6 +158,7 @@ impl Launcher<'_> {
         let entry = self.lineup.entries[contender.participant];
         let division = self.cores.during(&contender.ask);
         let asked = Asked::start(division, self.plan, entry, contender)?;
+        asked.check_workers()?;
         let generators = division.generators();
         let mut load = Load::new(&asked, entry, contender, self.plan.rate, generators)?;
         let roots = asked.roots();
@@ -259,6 +260,7 @@ impl Living<'_> {
         } else {
             has_known_processes(self.entry).then(|| slices.cpu())
         };
+        asked.check_workers()?;
         // While the connections are still held.
         let workers = asked.worker_pids().into_iter().filter_map(|pid| {
             let usage = usage::of(pid).ok()?;

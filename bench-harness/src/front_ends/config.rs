@@ -37,7 +37,10 @@ pub(super) fn text(
         }
         Workers::By(command_line) => {
             config.replace("__WORKER__", command_line)?;
-            config.replace(r#""max-procs" => 2,"#, &format!(r#""max-procs" => {},"#, site.processes))?;
+            for bound in ["min-procs", "max-procs"] {
+                let of = |count: usize| format!(r#""{bound}" => {count},"#);
+                config.replace(&of(2), &of(site.processes))?;
+            }
         }
     }
     match (site.server, site.mode) {
@@ -209,6 +212,7 @@ mod tests {
     fn every_web_server_is_told_where_the_workers_are() {
         let spawning = lines(Server::LighttpdSpawning, Family::Unix, Mode::Close);
         assert!(has(&spawning, "/usr/local/bin/worker") && has(&spawning, "\"max-procs\" => 3,"));
+        assert!(has(&spawning, "\"min-procs\" => 3,"));
         for (server, unix, tcp) in [
             (Server::Lighttpd, "\"/run/app.sock\"", "\"host\" => \"127.0.0.1\", \"port\" => 9000"),
             (Server::Nginx, "server unix:/run/app.sock;", "server 127.0.0.1:9000;"),

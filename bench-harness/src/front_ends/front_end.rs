@@ -204,6 +204,11 @@ impl FrontEnd {
         self.all_pids().into_iter().filter(|pid| self.is_own(*pid)).collect()
     }
 
+    /// How many worker processes it has started that still run.
+    pub fn spawned(&self) -> usize {
+        children_of(self.process.pid()).into_iter().filter(|pid| !self.is_own(*pid)).count()
+    }
+
     /// The worker processes that it has started, and those that these have.
     pub fn worker_pids(&self) -> Vec<u32> {
         self.all_pids().into_iter().filter(|pid| !self.is_own(*pid)).collect()

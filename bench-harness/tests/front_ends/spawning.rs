@@ -18,7 +18,7 @@ pub(crate) fn workers_end(strategy: &Strategy, site: Site) -> Outcome {
     let mut front_end = Served::start(strategy, site)?;
     ask(&front_end, &workload::cases()[0])?;
     let workers = front_end.worker_pids();
-    ensure!(workers.len() == 2, "max-procs is 2, there are {workers:?}");
+    ensure!(workers.len() == 2, "min-procs and max-procs are 2, there are {workers:?}");
     front_end.process().signal(Signal::TERM)?;
     front_end.process().wait(LIMIT)?;
     all_end(&workers)
