@@ -18,8 +18,8 @@ pub(super) enum Asked {
     Pool(Pool),
     /// A web server before a pool.
     Before(FrontEnd, Pool),
-    /// A web server that has started the workers itself, so many.
-    Spawning(FrontEnd, usize),
+    /// A web server that has started the workers itself.
+    Spawning(FrontEnd),
 }
 
 impl Asked {
@@ -44,7 +44,7 @@ impl Asked {
             let Spawned { command_line, processes } = spawned.context("it runs already")?;
             let site = Site { processes, ..site };
             let start = || FrontEnd::spawning_with(&command_line, site, entry.params());
-            return Ok(Self::Spawning(division.among_workers(start)??, processes));
+            return Ok(Self::Spawning(division.among_workers(start)??));
         }
         let pool = division.launch(entry, Family::Unix, processes)?;
         pool.let_everybody_in()?;
@@ -56,7 +56,7 @@ impl Asked {
     pub(super) fn address(&self) -> Address {
         match self {
             Self::Pool(pool) => pool.address().clone(),
-            Self::Before(front_end, _) | Self::Spawning(front_end, _) => front_end.address(),
+            Self::Before(front_end, _) | Self::Spawning(front_end) => front_end.address(),
         }
     }
 
@@ -65,7 +65,7 @@ impl Asked {
     pub(super) fn speaks(&self, ask: &Ask) -> (Protocol, Mode) {
         match self {
             Self::Pool(_) => (Protocol::FastCgi, ask.mode),
-            Self::Before(..) | Self::Spawning(..) => (Protocol::Http, Mode::Keep),
+            Self::Before(..) | Self::Spawning(_) => (Protocol::Http, Mode::Keep),
         }
     }
 
@@ -73,7 +73,7 @@ impl Asked {
     pub(super) fn roots(&self) -> Vec<u32> {
         match self {
             Self::Pool(pool) | Self::Before(_, pool) => pool.started_pids(),
-            Self::Spawning(front_end, _) => front_end.worker_pids(),
+            Self::Spawning(front_end) => front_end.worker_pids(),
         }
     }
 
@@ -81,7 +81,7 @@ impl Asked {
     pub(super) fn worker_pids(&self) -> Vec<u32> {
         match self {
             Self::Pool(pool) | Self::Before(_, pool) => pool.worker_pids(),
-            Self::Spawning(front_end, _) => front_end.worker_pids(),
+            Self::Spawning(front_end) => front_end.worker_pids(),
         }
     }
 
@@ -91,10 +91,10 @@ impl Asked {
     ///
     /// It has started another number of them.
     pub(super) fn check_workers(&self) -> anyhow::Result<()> {
-        let Self::Spawning(front_end, processes) = self else { return Ok(()) };
-        let spawned = front_end.spawned();
-        if spawned != *processes {
-            bail!("the web server runs {spawned} workers where it was told to start {processes}");
+        let Self::Spawning(front_end) = self else { return Ok(()) };
+        let (spawned, told) = (front_end.spawned(), front_end.site().processes);
+        if spawned != told {
+            bail!("the web server runs {spawned} workers where it was told to start {told}");
         }
         Ok(())
     }
@@ -103,7 +103,7 @@ impl Asked {
     pub(super) fn front_end_pids(&self) -> Vec<u32> {
         match self {
             Self::Pool(_) => Vec::new(),
-            Self::Before(front_end, _) | Self::Spawning(front_end, _) => front_end.pids(),
+            Self::Before(front_end, _) | Self::Spawning(front_end) => front_end.pids(),
         }
     }
 
@@ -120,7 +120,7 @@ impl Asked {
                 drop(front_end);
                 entry.end(pool)
             }
-            Self::Spawning(..) => Ok(()),
+            Self::Spawning(_) => Ok(()),
         }
     }
 }

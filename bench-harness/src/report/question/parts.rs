@@ -11,7 +11,8 @@ use crate::experiment::{Figures, Neighbour, Participant, twin_of};
 use crate::mix::Mix;
 use crate::question::{Metric, Part, StartupMetric, Trial, Use};
 use crate::report::lines::{Line, Point};
-use crate::report::statistics::{ALPHA, Estimate, Sample, median};
+use crate::report::metric::micros_per_request;
+use crate::report::statistics::{ALPHA, Estimate, Sample, logarithm, median};
 use crate::report::tables::Table;
 use crate::report::words;
 use crate::startup::{Start, StartFigures, StartTrial};
@@ -73,9 +74,7 @@ impl Findings<'_> {
         contender: &Contender,
         value: impl Fn(&Figures) -> Option<f64>,
     ) -> Option<Estimate> {
-        let values = self.figures(part, contender).filter_map(value);
-        let logs = values.filter(|value| *value > 0.0).map(f64::ln);
-        Sample::of(logs.collect()).map(|sample| sample.ratio(ALPHA))
+        estimate(self.figures(part, contender).filter_map(value))
     }
 
     fn figures<'b>(&'b self, part: &Part, contender: &Contender) -> impl Iterator<Item = &'b Figures> {
@@ -220,7 +219,7 @@ impl Findings<'_> {
         let value = |metric| told(self.value(part, contender, metric));
         let of_request = |cpu: &dyn Fn(&Figures) -> Option<Duration>| {
             told(self.estimate(part, contender, |figures| {
-                Some(cpu(figures)?.as_secs_f64() * 1e6 / figures.requests.max(1) as f64)
+                Some(micros_per_request(cpu(figures)?.as_secs_f64(), figures))
             }))
         };
         let busy = |cpu: &dyn Fn(&Figures) -> Option<Duration>| {
@@ -284,9 +283,7 @@ impl Findings<'_> {
 
     /// Over the launches.
     pub(crate) fn start_value(&self, of: &Started, metric: StartupMetric) -> Option<Estimate> {
-        let values = self.start_figures(of).filter_map(|figures| metric.of(figures));
-        let logs = values.filter(|value| *value > 0.0).map(f64::ln);
-        Sample::of(logs.collect()).map(|sample| sample.ratio(ALPHA))
+        estimate(self.start_figures(of).filter_map(|figures| metric.of(figures)))
     }
 
     fn start_figures<'b>(&'b self, of: &'b Started) -> impl Iterator<Item = &'b StartFigures> {
@@ -384,6 +381,11 @@ impl Findings<'_> {
         }
         table
     }
+}
+
+/// Over launches.
+fn estimate(values: impl Iterator<Item = f64>) -> Option<Estimate> {
+    Sample::of(values.filter_map(logarithm).collect()).map(|sample| sample.ratio(ALPHA))
 }
 
 impl Contender {
