@@ -11,10 +11,11 @@ use super::verdict::{EQUAL, Verdict};
 use super::words::{self, NOT_KNOWN};
 use crate::entry::Kind;
 
-const WIDTH: f64 = 940.0;
+/// Of a chart of rows. A narrow page shows it up to the end of the plot (page.css).
+pub(crate) const WIDTH: f64 = 980.0;
 /// Where the names end, and where the plot does.
-const LEFT: f64 = 212.0;
-const RIGHT: f64 = 590.0;
+pub(crate) const LEFT: f64 = 264.0;
+pub(crate) const RIGHT: f64 = 618.0;
 const ROW: f64 = 26.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 14.0;

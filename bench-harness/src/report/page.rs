@@ -79,7 +79,7 @@ fn question_of_2007(page: &mut String, findings: &Findings<'_>) {
         }
         let chart = chart::cpu(findings, count);
         if !chart.is_empty() {
-            *page += &format!("<figure>{chart}</figure>\n");
+            *page += &format!("<figure class=\"rows\">{chart}</figure>\n");
         }
         table(page, &findings.gains_table(count));
         *page += close;
@@ -136,7 +136,7 @@ fn comparison(page: &mut String, findings: &Findings<'_>, cell: &Cell<'_>) {
             escape(&capitalised(metric.name())),
             escape(&findings.record.reference),
         );
-        *page += &format!("<figure>{}</figure>\n", chart::ratios(findings, cell, metric));
+        *page += &format!("<figure class=\"rows\">{}</figure>\n", chart::ratios(findings, cell, metric));
     }
     table(page, &findings.comparison_table(cell));
 }

@@ -127,10 +127,11 @@ impl LogScale {
 
     /// Round values to mark: few, but at least three where that can be.
     pub(crate) fn ticks(&self) -> Vec<f64> {
-        let steps: [&[f64]; 5] = [
+        let steps: [&[f64]; 6] = [
             &[1.0],
             &[1.0, 3.0],
             &[1.0, 2.0, 5.0],
+            &[1.0, 1.5, 2.0, 3.0, 5.0, 7.0],
             &[1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0],
             &[
                 1.0, 1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 8.5,
@@ -165,6 +166,8 @@ mod tests {
     #[test]
     fn ticks_are_round_and_within() {
         assert_eq!(LogScale::over([0.5, 700.0], 0.0, 1.0).ticks(), [1.0, 10.0, 100.0]);
+        // No more than can be read beside each other.
+        assert_eq!(LogScale::over([15.0, 85.0], 0.0, 1.0).ticks(), [15.0, 20.0, 30.0, 50.0, 70.0]);
         let narrow = LogScale::over([0.98, 1.12], 0.0, 1.0).ticks();
         assert!(narrow.contains(&1.0) && narrow.len() >= 3, "{narrow:?}");
         assert!(LogScale::over([], 0.0, 1.0).ticks().contains(&1.0));

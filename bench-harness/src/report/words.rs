@@ -42,7 +42,7 @@ pub(crate) fn ratio(value: f64) -> String {
 /// A round number on an axis.
 pub(crate) fn tick(value: f64) -> String {
     let text = format!("{value:.3}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    commas(text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 /// A ratio and its interval.
@@ -129,6 +129,6 @@ mod tests {
         );
         assert_eq!(whole(-123_456.0), "-123,456");
         assert_eq!(percent_beyond_one(1.0312), "3.1 %");
-        assert_eq!([0.15, 1.0, 10.0, 100.0].map(tick), ["0.15", "1", "10", "100"]);
+        assert_eq!([0.15, 1.0, 100.0, 20_000.0].map(tick), ["0.15", "1", "100", "20,000"]);
     }
 }

@@ -1,5 +1,6 @@
 //! Charts of dots: a row for each entry, and in it a mark for each of several ways, on a logarithmic scale.
 
+use crate::report::chart::{LEFT, RIGHT, WIDTH};
 use crate::report::statistics::Estimate;
 use crate::report::svg::{Anchor, LogScale, Svg};
 use crate::report::words;
@@ -14,9 +15,6 @@ pub(crate) struct Row {
     pub(crate) hollow: Vec<usize>,
 }
 
-const WIDTH: f64 = 1000.0;
-const LEFT: f64 = 210.0;
-const RIGHT: f64 = 730.0;
 const TOP: f64 = 40.0;
 const ROW: f64 = 26.0;
 const BOTTOM: f64 = 14.0;
@@ -30,7 +28,7 @@ pub(crate) fn chart(title: &str, unit: &str, rows: &[Row]) -> String {
     for tick in scale.ticks() {
         let x = scale.at(tick);
         svg.line("grid", (x, TOP - 6.0), (x, height - BOTTOM));
-        svg.text("tick", Anchor::Middle, (x, TOP - 12.0), &format!("{} {unit}", words::tick(tick)));
+        svg.text("tick", Anchor::Middle, (x, TOP - 12.0), format!("{} {unit}", words::tick(tick)).trim_end());
     }
     for (at, row) in rows.iter().enumerate() {
         let y = TOP + ROW * (at as f64 + 0.5);

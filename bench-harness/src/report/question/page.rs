@@ -185,9 +185,12 @@ fn over_uses(
         let used = used.to_string();
         *text += &format!("<span>{}{}</span> ", dots::key(way, &used), escape(&used));
     }
+    if rows.iter().any(|row| !row.hollow.is_empty()) {
+        *text += "<span class=\"quiet\">hollow: fewer requests in flight, since no more connections are held</span>";
+    }
+    *text += "</p>\n";
     let drawn = dots::chart(&format!("{}, {name}: {reading}", part.title), unit, &rows);
-    *text += "<span class=\"quiet\">hollow: fewer requests in flight, since no more connections are held</span></p>\n";
-    *text += &format!("<figure>{drawn}</figure>\n");
+    *text += &format!("<figure class=\"rows\">{drawn}</figure>\n");
 }
 
 fn over(
@@ -239,7 +242,7 @@ fn of_startup(text: &mut String, findings: &Findings<'_>) {
         let rows: Vec<dots::Row> = pools.iter().filter(|started| started.start == start).map(row).collect();
         let title = format!("Each worker {start} before it serves");
         let drawn = dots::chart(&title, "ms", &rows);
-        *text += &format!("<h3>{}</h3>\n<figure>{drawn}</figure>\n", escape(&title));
+        *text += &format!("<h3>{}</h3>\n<figure class=\"rows\">{drawn}</figure>\n", escape(&title));
     }
     *text += "<details><summary>The numbers</summary>\n";
     table(text, &findings.starts_table());
