@@ -6,8 +6,9 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use bench_harness::discover;
+use bench_harness::front_ends::Server;
 use bench_harness::question::{Record, Use};
+use bench_harness::{Source, discover};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -19,7 +20,12 @@ fn strategy() -> String {
 
 /// One part, with and without a web server, and one claim about it.
 fn claims(folder: &TempDir, uses: &str) -> PathBuf {
-    let (file, strategy) = (folder.path().join("my-claims.toml"), strategy());
+    claims_of(folder, uses, &strategy(), "")
+}
+
+/// The same of this strategy, with more lines for the part.
+fn claims_of(folder: &TempDir, uses: &str, strategy: &str, lines: &str) -> PathBuf {
+    let file = folder.path().join("my-claims.toml");
     let text = format!(
         r#"
 [[parts]]
@@ -32,6 +38,7 @@ regime = "shared"
 processes = ["1", "5"]
 clients = [4]
 groups = [["{strategy}"]]
+{lines}
 
 [startup]
 title = "Starts"
@@ -49,7 +56,6 @@ chart = "part"
 says = "five against one"
 decides = "today"
 part = "part"
-use = "direct close"
 metric = "throughput"
 of = {{ entry = "{strategy}", processes = "5" }}
 to = {{ entry = "{strategy}", processes = "1" }}
@@ -125,6 +131,27 @@ fn everything_is_measured_in_each_launch_and_the_page_is_made_of_the_data_and_th
     assert_eq!(output.status.code(), Some(2));
     assert!(said(&output).contains("claims cannot be changed"), "{}", said(&output));
     assert_eq!(said(&output).lines().count(), 1, "{}", said(&output));
+}
+
+#[test]
+fn what_a_slow_neighbour_holds_up_is_waited_for_and_no_part_of_the_time_of_a_turn() {
+    if Server::HaProxy.find().is_none() {
+        return eprintln!("skipped: HAProxy is not installed");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let sources = discover::sources().unwrap();
+    let strategy = sources.iter().map(Source::name).find(|name| *name == "mio").unwrap();
+    let lines = "neighbours = [\"slowly /bytes?n=16777216\"]\nslice_ms = 100";
+    let claims = claims_of(&folder, r#""haproxy multiplex""#, strategy, lines);
+    let kept = folder.path().join("kept");
+    let output = run(&claims, &kept, "1").output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+
+    for trial in &read(&kept).trials {
+        let slices = &trial.measured.figures.as_ref().unwrap_or_else(|| panic!("{trial:?}")).slices;
+        assert!(slices.elapsed_ns.iter().all(|elapsed| *elapsed == 100_000_000), "{slices:?}");
+        assert_eq!(slices.longest_ns.len(), slices.elapsed_ns.len());
+    }
 }
 
 #[test]

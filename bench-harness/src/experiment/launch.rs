@@ -220,7 +220,11 @@ impl Living<'_> {
             slices.front_end_cpu_ns.push(nanoseconds(self.front_end.cpu().saturating_sub(front_end)));
         }
         slices.requests.push(answered.requests);
-        slices.elapsed_ns.push(nanoseconds(answered.elapsed));
+        // Those whom a neighbour holds up may have their last answers long after the others, who have nothing under way then.
+        // Elsewhere all clients end together, and their last answers are a part of what was asked for.
+        let elapsed = if self.contender.ask.neighbour.is_some() { plan.slice } else { answered.elapsed };
+        slices.elapsed_ns.push(nanoseconds(elapsed));
+        slices.longest_ns.push(answered.latency.max());
         self.latency.add(&answered.latency);
         self.generator_cpu += answered.cpu;
         let achieved = [self.achieved_by_offered, answered.achieved_by_offered].into_iter().flatten();

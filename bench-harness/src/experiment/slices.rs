@@ -11,9 +11,12 @@ pub struct Slices {
     /// Requests answered.
     #[serde(with = "column")]
     pub requests: Vec<u64>,
-    /// Nanoseconds from the first request sent to the last reply.
+    /// Nanoseconds from the first request sent to the last reply; beside a slow neighbour those in which requests were sent.
     #[serde(with = "column")]
     pub elapsed_ns: Vec<u64>,
+    /// Nanoseconds that the longest answer took, of a mix to its first request. An older record does not have it.
+    #[serde(default, with = "column", skip_serializing_if = "Vec::is_empty")]
+    pub longest_ns: Vec<u64>,
     /// Nanoseconds of processor time of the workers; nothing where they start processes that end meanwhile and no control
     /// group could be had: no clock tells their time before.
     #[serde(with = "column")]

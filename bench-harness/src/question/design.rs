@@ -242,6 +242,8 @@ pub enum Metric {
     /// What 99 of 100 requests do not exceed, of a mix its first request.
     #[serde(rename = "latency-p99")]
     LatencyP99,
+    /// The longest answer of a turn, of a mix to its first request.
+    LongestWait,
 }
 
 fn total_cpu() -> Vec<Metric> {

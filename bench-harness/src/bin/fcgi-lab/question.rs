@@ -37,7 +37,7 @@ pub(crate) struct Args {
     launches: Option<u16>,
 
     /// How long all launches may take together: each contender has as many turns in a launch as there is time for, from 8
-    /// to 40 [default: 45, or 4 if quick]
+    /// to 40 [default: 50, or 4 if quick]
     #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     minutes: Option<u32>,
 
@@ -81,7 +81,7 @@ const LAUNCHES: usize = 10;
 /// Of a quick run, which has two such intervals.
 const QUICK_LAUNCHES: usize = 7;
 /// Minutes.
-const BUDGET: u32 = 45;
+const BUDGET: u32 = 50;
 const QUICK_BUDGET: u32 = 4;
 
 /// The raw data and the claims, in a folder of their own; the other files are made from these.

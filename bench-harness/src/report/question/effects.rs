@@ -264,6 +264,8 @@ fn of_launch(metric: Metric, figures: &Figures) -> Option<f64> {
             Some(metric::micros_per_request(cpu.as_secs_f64(), figures))
         }
         Metric::LatencyP99 => metric::Metric::Tail.of(figures),
+        // Only turns tell of it.
+        Metric::LongestWait => None,
     }
 }
 
@@ -278,6 +280,7 @@ fn of_slices(metric: Metric, figures: &Figures) -> Vec<f64> {
         }
         Metric::WorkerCpu | Metric::TotalCpu => metric::Metric::Cpu.of_slices(figures),
         Metric::LatencyP99 => metric::Metric::Tail.of_slices(figures),
+        Metric::LongestWait => slices.longest_ns.iter().map(|longest| *longest as f64 / 1e3).collect(),
     }
 }
 
@@ -483,6 +486,15 @@ pub(crate) mod tests {
         }
         // What is said of other sizes alone is as it was.
         assert_ne!(first(&design, &record, 5).0, Verdict::NotMeasured);
+    }
+
+    #[test]
+    fn the_longest_wait_of_a_launch_is_the_median_over_its_turns_and_an_older_record_has_none() {
+        let trial = trial("neighbours", "mio", "haproxy keep", 1, 1, 1e5, 1.0);
+        let mut figures = trial.measured.figures.unwrap();
+        assert_eq!(value(Metric::LongestWait, &figures), None);
+        figures.slices.longest_ns = vec![1_000_000, 300_000_000, 4_000_000];
+        assert_eq!(value(Metric::LongestWait, &figures), Some(4_000.0));
     }
 
     #[test]

@@ -170,6 +170,7 @@ fn over_uses(
 ) {
     let (unit, factor, reading) = match metric {
         Metric::LatencyP99 => ("ms", 1e-3, "latency (p99), lower is better"),
+        Metric::LongestWait => ("ms", 1e-3, "the longest wait in a turn, lower is better"),
         Metric::TotalCpu => ("µs", 1.0, "CPU of web server and worker for a request, lower is better"),
         Metric::WorkerCpu => ("µs", 1.0, "CPU of the worker for a request, lower is better"),
         Metric::Throughput => ("", 1.0, "requests per second, higher is better"),

@@ -203,6 +203,7 @@ impl Findings<'_> {
                 "generator CPU µs",
                 "generator busy",
                 "p99 µs",
+                "longest µs",
                 "launches",
             ]);
             for contender in contenders.iter().filter(|one| one.workload == *workload) {
@@ -250,6 +251,7 @@ impl Findings<'_> {
             of_request(&generator),
             busy(&generator),
             value(Metric::LatencyP99),
+            value(Metric::LongestWait),
             self.figures(part, contender).count().to_string(),
         ]
     }
