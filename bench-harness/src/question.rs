@@ -17,3 +17,4 @@ pub use design::{
 };
 pub use record::{Connections, FORMAT, Plan, Record, SLICE, Trial};
 pub use run::{Question, Seen};
+pub(crate) use schedule::turns;

@@ -154,8 +154,8 @@ fn contenders(
     contenders
 }
 
-/// How often, and for how long: in the same time in all parts.
-fn turns(part: &Part, slices: usize) -> (usize, Duration) {
+/// How often in a launch, and for how long: in the same time in all parts, but for longer turns a few times at least.
+pub(crate) fn turns(part: &Part, slices: usize) -> (usize, Duration) {
     match part.slice_ms {
         None => (slices, SLICE),
         Some(milliseconds) => {

@@ -2,7 +2,7 @@
 
 use super::Findings;
 use super::effects::{Effect, Judged, Outcome, Verdict};
-use crate::question::{About, Direction, Metric, Test, Use};
+use crate::question::{About, Direction, Metric, SLICE, Test, Use, turns};
 use crate::report::sentences;
 use crate::report::tables::Table;
 use crate::report::words;
@@ -128,15 +128,24 @@ impl Findings<'_> {
             ("date", record.date.clone()),
             ("form", format!("{form}{whole}")),
             ("claims", format!("SHA-256 {}", record.claims)),
-            (
-                "launches",
-                format!(
-                    "{} launches, {} turns of 25 ms each, or the same time in longer turns",
-                    record.plan.launches, record.plan.slices
-                ),
-            ),
+            ("launches", format!("{} launches, {}", record.plan.launches, self.turns())),
         ]);
         setting
+    }
+
+    /// How many in a launch, and how long.
+    fn turns(&self) -> String {
+        let usual = self.record.plan.slices;
+        let longer = self
+            .design
+            .parts_of(self.record.plan.is_quick)
+            .into_iter()
+            .filter(|part| part.slice_ms.is_some());
+        let longer = longer.map(|part| {
+            let (count, slice) = turns(&part, usual);
+            format!("; of {} {count} of {} ms", part.name, slice.as_millis())
+        });
+        format!("{usual} turns of {} ms in each{}", SLICE.as_millis(), longer.collect::<String>())
     }
 
     /// What stands in no table.
