@@ -27,29 +27,35 @@ pub(crate) const TESTS: &[Test] = &[
 
 /// Each of them once had an answer that was read late, and a large body.
 fn memory(strategy: &Strategy, family: Family) -> Outcome {
-    const CONNECTIONS: usize = 400;
     const WARM_UP: usize = 200;
+    const BATCH: usize = 300;
+    const BATCHES: usize = 2;
     const EACH_KIB: u64 = 16;
 
-    kernel::allow_descriptors(CONNECTIONS as u64 + 600)?;
+    kernel::allow_descriptors((WARM_UP + BATCHES * BATCH) as u64 + 600)?;
     let pool = Pool::launch(strategy, family, &["--processes", "1"])?;
     let upload = upload();
 
-    // What the process keeps for all connections together, it has after the first ones.
+    // What the process keeps for all connections together, it mostly has after the first ones.
     let mut held = used_connections(&pool, WARM_UP, &upload)?;
     thread::sleep(Duration::from_secs(1));
     let pids = pool.worker_pids();
     let [pid] = pids[..] else { return Err(format!("one worker expected, there are {pids:?}").into()) };
-    let before = private_dirty(pid)?;
-    held.extend(used_connections(&pool, CONNECTIONS, &upload)?);
-    thread::sleep(Duration::from_secs(1));
-    let grown = private_dirty(pid)?.saturating_sub(before);
-    ensure!(
-        grown < CONNECTIONS as u64 * EACH_KIB,
-        "{CONNECTIONS} connections at rest hold {grown} KiB: {} KiB each",
-        grown / CONNECTIONS as u64
-    );
-    Ok(())
+    let mut before = private_dirty(pid)?;
+    let mut batches = Vec::new();
+    for _ in 0..BATCHES {
+        held.extend(used_connections(&pool, BATCH, &upload)?);
+        thread::sleep(Duration::from_secs(1));
+        let after = private_dirty(pid)?;
+        let grown = after.saturating_sub(before);
+        if grown < BATCH as u64 * EACH_KIB {
+            return Ok(());
+        }
+        // An allocator may keep a body for a second thread, once. What connections hold, the next ones hold again.
+        batches.push(format!("{} KiB", grown / BATCH as u64));
+        before = after;
+    }
+    Err(format!("connections at rest hold {} each, in batches of {BATCH}", batches.join(" and ")).into())
 }
 
 /// In records of 50 KiB: a buffer that doubles as it grows is then hardly larger than the body, and worth keeping.
