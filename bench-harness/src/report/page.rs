@@ -48,6 +48,10 @@ pub(crate) fn begun(title: &str, heading: &str, about: &str, style: &str) -> Str
     )
 }
 
+/// The key of marks that are hollow.
+pub(crate) const HOLLOW: &str =
+    "<span class=\"quiet\">hollow: fewer requests in flight, since no more connections are held</span>";
+
 fn question_of_2007(page: &mut String, findings: &Findings<'_>) {
     let title = if findings.steps().is_empty() {
         "CPU per request"
@@ -60,7 +64,8 @@ fn question_of_2007(page: &mut String, findings: &Findings<'_>) {
     for mode in findings.modes() {
         *page += &format!("<span>{}{mode}</span> ", chart::key(mode));
     }
-    *page += "<span class=\"quiet\">hollow: fewer requests in flight, since no more connections are held</span></p>\n";
+    *page += HOLLOW;
+    *page += "</p>\n";
     let several = findings.record.plan.processes.len() > 1;
     for (at, &count) in findings.record.plan.processes.iter().enumerate() {
         // A page of many charts that say the same would say less.

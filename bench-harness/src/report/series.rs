@@ -7,7 +7,7 @@ use super::lines::{self, Line, Point};
 use super::metric::Metric;
 use super::page;
 use super::sentences;
-use super::statistics::{ALPHA, Estimate, Sample};
+use super::statistics::{ALPHA, Sample};
 use super::svg::escape;
 use super::tables::Table;
 use super::verdict::LAUNCHES;
@@ -162,14 +162,10 @@ fn table(measured: &Measured, metric: Metric, lines: &[Line]) -> Table {
     let mut head = vec![metric.unit().to_owned()];
     head.extend(group.sizes.iter().map(|size| format!("{size} {}", group.over)));
     head.push("threads".to_owned());
-    let words = |estimate: &Estimate| {
-        let [center, low, high] = [estimate.center, estimate.low, estimate.high].map(words::number);
-        format!("{center} ({low} to {high})")
-    };
     let row = |line: &Line| {
         let cell = |size: &usize| {
             let point = line.points.iter().find(|point| point.size == *size);
-            point.map_or_else(|| "–".to_owned(), |point| words(&point.estimate))
+            words::or_dash(point, |point| words::value(&point.estimate))
         };
         let trials: Vec<&Trial> =
             group.sizes.iter().flat_map(|size| measured.trials_of(&line.name, *size)).collect();

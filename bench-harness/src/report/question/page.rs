@@ -9,7 +9,7 @@ use crate::experiment::Neighbour;
 use crate::mix::Mix;
 use crate::question::{About, Metric, Part, StartupMetric};
 use crate::report::lines;
-use crate::report::page::{self, table};
+use crate::report::page::{self, HOLLOW, table};
 use crate::report::svg::{self, escape};
 use crate::report::words;
 
@@ -187,7 +187,7 @@ fn over_uses(
         *text += &format!("<span>{}{}</span> ", dots::key(way, &used), escape(&used));
     }
     if rows.iter().any(|row| !row.hollow.is_empty()) {
-        *text += "<span class=\"quiet\">hollow: fewer requests in flight, since no more connections are held</span>";
+        *text += HOLLOW;
     }
     *text += "</p>\n";
     let drawn = dots::chart(&format!("{}, {name}: {reading}", part.title), unit, &rows);
